@@ -1,0 +1,180 @@
+package vhd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+// What a file holds.
+var (
+	// ErrFormat is in every error about a file that is not a VHD, or is one
+	// whose structures contradict the specification or the file they are in.
+	ErrFormat = errors.New("vhd: not a valid VHD")
+
+	// ErrChecksum is in an error about a footer or a dynamic header whose
+	// checksum is not that of its bytes.
+	ErrChecksum = errors.New("vhd: checksum is wrong")
+
+	// ErrUnsupported is in an error about something that is well-formed and
+	// that this package does not do, such as Xen's raw parents.
+	ErrUnsupported = errors.New("vhd: unsupported")
+
+	// ErrCorrupt is in an error about blocks that can not be where the block
+	// allocation table says they are: past the end, in metadata, or shared.
+	ErrCorrupt = errors.New("vhd: corrupt")
+)
+
+// Where a chain leads.
+var (
+	// ErrParentNotFound is in an error about a parent that is at none of the
+	// places where it was looked for. It also matches [fs.ErrNotExist].
+	ErrParentNotFound error = parentNotFound{}
+
+	// ErrParentMismatch is in an error about a parent that was found and
+	// has another identifier than its child recorded.
+	ErrParentMismatch = errors.New("vhd: parent has another identifier")
+
+	// ErrOutsideRoot is in an error about a parent that would have been
+	// opened outside the directory that [Options].Root confines parents to.
+	ErrOutsideRoot = errors.New("vhd: parent is outside the root directory")
+
+	// ErrChainLoop is in an error about an image that is its own ancestor.
+	ErrChainLoop = errors.New("vhd: chain of parents is a loop")
+
+	// ErrChainTooDeep is in an error about a chain of more than
+	// [Options].MaxDepth images.
+	ErrChainTooDeep = errors.New("vhd: chain of parents is too deep")
+)
+
+// How a disk is used.
+var (
+	// ErrReadOnly is returned by writes to a disk that was not opened for
+	// writing.
+	ErrReadOnly = errors.New("vhd: disk is open read-only")
+
+	// ErrLocked is in an error about an image that somebody else has open: a
+	// writer excludes all, a reader excludes writers.
+	ErrLocked = errors.New("vhd: image is in use")
+
+	// ErrClosed is returned by every use of a closed disk.
+	ErrClosed = errors.New("vhd: disk is closed")
+
+	// ErrBroken is in every error that follows a failed fsync: what the file
+	// holds is no longer known, so nothing is read or written any more. Close
+	// the disk and open it again to recover what was durable.
+	ErrBroken = errors.New("vhd: disk is broken by an earlier failure")
+
+	// ErrOutOfRange is in an error about an offset or a length that is
+	// negative, and about a write that would pass the disk's end.
+	ErrOutOfRange = errors.New("vhd: out of the disk's range")
+)
+
+// parentNotFound is the type of ErrParentNotFound.
+type parentNotFound struct{}
+
+func (parentNotFound) Error() string        { return "vhd: parent not found" }
+func (parentNotFound) Is(target error) bool { return target == fs.ErrNotExist }
+
+// A FormatError tells what is wrong with a structure of a file.
+type FormatError struct {
+	Part   string // the structure: "footer", "dynamic header", "BAT", …
+	Field  string // the field of it, in the specification's words; empty: the whole
+	Offset int64  // of the field, in bytes from the start of what was read
+	Got    any    // what the file holds; nil: nothing worth showing
+	Want   any    // what it should hold, as a value or in words
+	Err    error  // ErrFormat, ErrChecksum, ErrUnsupported or ErrCorrupt
+}
+
+func (e *FormatError) Error() string {
+	var b strings.Builder
+	b.WriteString("vhd: " + e.Part)
+	if e.Field != "" {
+		b.WriteString(": " + e.Field)
+	}
+	fmt.Fprintf(&b, " at offset %d", e.Offset)
+	if e.Err != nil {
+		b.WriteString(": " + bare(e.Err))
+	}
+	if e.Got != nil {
+		fmt.Fprintf(&b, ": got %v", e.Got)
+	}
+	if e.Want != nil {
+		fmt.Fprintf(&b, ", want %v", e.Want)
+	}
+	return b.String()
+}
+
+// Unwrap returns e.Err.
+func (e *FormatError) Unwrap() error { return e.Err }
+
+// A ParentError tells why no parent could be opened for an image, with every
+// name that was tried.
+type ParentError struct {
+	Child    string          // the name of the image whose parent was sought
+	Attempts []ParentAttempt // in the order tried
+	Err      error           // the most telling reason
+}
+
+// A ParentAttempt is one name under which a parent was sought.
+type ParentAttempt struct {
+	Ref  ParentRef // what the child holds that led here
+	Name string    // the name that was tried; empty: Ref could not be followed
+	Err  error     // why it is not the parent
+}
+
+func (e *ParentError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "vhd: %s: %s", e.Child, bare(e.Err))
+	for i, a := range e.Attempts {
+		if i == 0 {
+			b.WriteString("; tried ")
+		} else {
+			b.WriteString(", ")
+		}
+		b.WriteString(a.String())
+	}
+	return b.String()
+}
+
+// String returns the attempt in one line: the name, where it came from, and
+// why it failed.
+func (a ParentAttempt) String() string {
+	name := a.Name
+	if name == "" {
+		name = a.Ref.Path
+	}
+	return fmt.Sprintf("%q (%s: %s)", name, a.Ref.Origin, bare(a.Err))
+}
+
+// Unwrap returns e.Err.
+func (e *ParentError) Unwrap() error { return e.Err }
+
+// fileError says which file an error is about.
+type fileError struct {
+	name string
+	err  error
+}
+
+func (e *fileError) Error() string { return "vhd: " + e.name + ": " + bare(e.err) }
+func (e *fileError) Unwrap() error { return e.err }
+
+// inFile names the file that err is about, once.
+func inFile(name string, err error) error {
+	var named *fileError
+	var parent *ParentError
+	if err == nil || errors.As(err, &named) || errors.As(err, &parent) {
+		return err
+	}
+	return &fileError{name, err}
+}
+
+// bare is err's text without what its surroundings say already: the package's
+// name and, for an error of the operating system, the name of the file.
+func bare(err error) string {
+	if path, ok := err.(*fs.PathError); ok { //nolint:errorlint // only the outermost layer is replaced
+		return path.Op + ": " + path.Err.Error()
+	}
+	return strings.TrimPrefix(err.Error(), "vhd: ")
+}
