@@ -1,0 +1,93 @@
+# All that is needed is Go and a POSIX shell; `make help` lists what there is.
+
+GO       ?= go
+GOFMT    ?= gofmt
+TOOL     := $(GO) tool -modfile=tools/go.mod
+FUZZTIME ?= 10s
+BENCH    ?= .
+COUNT    ?= 1
+
+# The race detector where it can be built: it needs a C compiler.
+RACE = $(shell $(GO) list -race unsafe >/dev/null 2>&1 && echo -race)
+# Where 32-bit programs run beside the machine's own.
+I386 = $(filter linux/amd64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH))
+# Where the code must vet, with the tests.
+PLATFORMS := linux/amd64 linux/386 windows/amd64 darwin/arm64
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the command: bin/vhd
+	$(GO) build -trimpath -o bin/ ./cmd/vhd
+
+.PHONY: test
+test: readers ## Run all tests, with the race detector and as a 32-bit program where that can be
+	@$(if $(RACE),:,echo "without the race detector: it needs a C compiler")
+	$(GO) test $(RACE) ./...
+	$(if $(I386),GOARCH=386 $(GO) test -short ./...,@echo "not as a 32-bit program: that needs linux/amd64")
+
+.PHONY: readers
+readers: ## Say which outside readers the tests can compare with
+	@without=$$([ "$$VHD_REQUIRE_READERS" = 1 ] && echo fail || echo skip); \
+	say() { [ "$$2" = 0 ] && echo "$$1: present" || echo "$$1: missing, its tests $$without"; }; \
+	for tool in qemu-img 7zz; do command -v $$tool >/dev/null 2>&1; say $$tool $$?; done; \
+	for python in /usr/bin/python3 python3; do $$python -c 'import pyvhdi' 2>/dev/null && break; done; \
+	say python3-libvhdi $$?
+	@[ -d "$$VHD_CORPUS" ] && echo "images of VHD_CORPUS: present" || echo "images of VHD_CORPUS: missing, their tests skip"
+
+.PHONY: check
+check: vet fmt fix tidy lint vuln ## Run every check that is not a test
+
+.PHONY: vet
+vet: ## Vet code and tests for every platform
+	@for p in $(PLATFORMS); do \
+		echo "vet $$p"; \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... || exit 1; \
+	done
+
+.PHONY: fmt
+fmt: ## Check that gofmt would change nothing
+	@out=$$($(GOFMT) -l .) && [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
+
+.PHONY: fix
+fix: ## Check that go fix would change nothing
+	@out=$$($(GO) fix -diff ./...) && [ -z "$$out" ] || { echo "$$out"; echo "go fix would change the above"; exit 1; }
+
+.PHONY: tidy
+tidy: ## Check that go.mod and go.sum are tidy
+	$(GO) mod tidy -diff
+
+.PHONY: lint
+lint: ## Run the linters of .golangci.yml
+	$(TOOL) golangci-lint config verify
+	$(TOOL) golangci-lint run
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in what is used
+	@out=$$($(TOOL) govulncheck ./... 2>&1); status=$$?; \
+	case "$$status:$$out" in \
+	0:*) echo "govulncheck: nothing found" ;; \
+	1:*"fetching vulnerabilities:"*) echo "govulncheck: not run, its database can not be reached" ;; \
+	*) echo "$$out"; exit 1 ;; \
+	esac
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target in turn for FUZZTIME each
+	@for pkg in $$($(GO) list ./...); do \
+		targets=$$($(GO) test -list '^Fuzz' $$pkg) || { echo "$$targets"; exit 1; }; \
+		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
+			echo "$$target $(FUZZTIME)"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## Run the benchmarks that match BENCH, COUNT times
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) .
+
+.PHONY: cover
+cover: ## Measure what the package's tests cover: cover.out
+	$(GO) test -coverprofile=cover.out .
+	@$(GO) tool cover -func=cover.out | tail -n 1
