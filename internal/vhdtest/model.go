@@ -1,0 +1,178 @@
+package vhdtest
+
+import "fmt"
+
+// Model is a chain of disks in plain memory, to compare an engine with. It is not safe for concurrent use.
+type Model struct {
+	layers []*modelLayer // base first
+}
+
+// modelLayer is one disk: its own bytes, and what happened to each of its sectors.
+type modelLayer struct {
+	size   int64
+	data   []byte
+	states []sectorState
+}
+
+type sectorState byte
+
+const (
+	untouched sectorState = iota // the parent's, or zeros
+	written                      // the layer's own
+	zeroed                       // reads as zeros; whether the layer holds them or nothing is the engine's choice
+)
+
+// NoOwner is the depth of a sector that no layer was ever asked to hold.
+const NoOwner = -1
+
+// NewModel is a disk without a parent that reads as zeros. Sizes are bytes.
+func NewModel(size int64) *Model {
+	return &Model{layers: []*modelLayer{newLayer(size)}}
+}
+
+// NewModelOf is a disk without a parent that holds content, all of it.
+func NewModelOf(content []byte) *Model {
+	layer := newLayer(int64(len(content)))
+	copy(layer.data, content)
+	for sector := range layer.states {
+		layer.states[sector] = written
+	}
+	return &Model{layers: []*modelLayer{layer}}
+}
+
+func newLayer(size int64) *modelLayer {
+	nsectors := (size + SectorSize - 1) / SectorSize
+	return &modelLayer{size, make([]byte, size), make([]sectorState, nsectors)}
+}
+
+// NewChild puts a new leaf of that size on top: all writes go there from now on.
+func (m *Model) NewChild(size int64) { m.layers = append(m.layers, newLayer(size)) }
+
+// Fork is a copy of the chain that shares nothing with it, to go on with a second child of the same parents.
+func (m *Model) Fork() *Model {
+	fork := &Model{}
+	for _, l := range m.layers {
+		fork.layers = append(fork.layers, &modelLayer{
+			l.size, append([]byte(nil), l.data...), append([]sectorState(nil), l.states...),
+		})
+	}
+	return fork
+}
+
+// Parent is the chain without its leaf. It shares the layers that are left.
+func (m *Model) Parent() *Model { return &Model{m.layers[:len(m.layers)-1]} }
+
+// Depth is how many parents the leaf has.
+func (m *Model) Depth() int { return len(m.layers) - 1 }
+
+// Size is the leaf's.
+func (m *Model) Size() int64 { return m.leaf().size }
+
+func (m *Model) leaf() *modelLayer { return m.layers[len(m.layers)-1] }
+
+// WriteAt writes to the leaf. What lies outside the disk is an error, and nothing is written.
+func (m *Model) WriteAt(p []byte, off int64) (int, error) {
+	if err := m.checkRange(off, int64(len(p))); err != nil {
+		return 0, err
+	}
+	for n := 0; n < len(p); {
+		sector, within := (off+int64(n))/SectorSize, (off+int64(n))%SectorSize
+		n += copy(m.own(sector)[within:], p[n:])
+	}
+	return len(p), nil
+}
+
+// WriteZeroes makes n bytes at off of the leaf read as zeros.
+func (m *Model) WriteZeroes(off, n int64) error {
+	if err := m.checkRange(off, n); err != nil {
+		return err
+	}
+	for n > 0 {
+		sector, within := off/SectorSize, off%SectorSize
+		whole := within == 0 && n >= m.sectorLen(sector)
+		run := m.own(sector)[within:]
+		run = run[:min(n, int64(len(run)))]
+		clear(run)
+		if whole {
+			m.leaf().states[sector] = zeroed
+		}
+		off, n = off+int64(len(run)), n-int64(len(run))
+	}
+	return nil
+}
+
+// ReadAt reads the leaf over its parents.
+func (m *Model) ReadAt(p []byte, off int64) (int, error) {
+	if err := m.checkRange(off, int64(len(p))); err != nil {
+		return 0, err
+	}
+	for n := 0; n < len(p); {
+		sector, within := (off+int64(n))/SectorSize, (off+int64(n))%SectorSize
+		n += copy(p[n:], m.merged(sector)[within:])
+	}
+	return len(p), nil
+}
+
+// Content is what the leaf reads as, whole.
+func (m *Model) Content() []byte {
+	content := make([]byte, m.Size())
+	for sector := range int64(len(m.leaf().states)) {
+		copy(content[sector*SectorSize:], m.merged(sector))
+	}
+	return content
+}
+
+// Owner is the depth, 0 for the leaf, of the layer that must serve the sector, or NoOwner where none needs
+// to. It isn't certain for sectors that were zeroed, where the engine may choose. An engine that makes whole
+// blocks of a disk without a parent present serves more from there than its Owner tells.
+func (m *Model) Owner(sector int64) (depth int, certain bool) {
+	for i := len(m.layers) - 1; i >= 0 && sector < int64(len(m.layers[i].states)); i-- {
+		switch m.layers[i].states[sector] {
+		case written:
+			return len(m.layers) - 1 - i, true
+		case zeroed:
+			return NoOwner, false
+		}
+	}
+	return NoOwner, true
+}
+
+func (m *Model) checkRange(off, n int64) error {
+	if off < 0 || n < 0 || off > m.Size() || n > m.Size()-off {
+		return fmt.Errorf("vhdtest: %d bytes at %d are outside a disk of %d", n, off, m.Size())
+	}
+	return nil
+}
+
+// sectorLen is 512, but for the last sector of a disk whose size isn't a multiple of it.
+func (m *Model) sectorLen(sector int64) int64 { return min(SectorSize, m.Size()-sector*SectorSize) }
+
+// own makes the sector the leaf's, with what it reads as, and returns its bytes for writing.
+func (m *Model) own(sector int64) []byte {
+	leaf := m.leaf()
+	own := leaf.data[sector*SectorSize:][:m.sectorLen(sector)]
+	if leaf.states[sector] == untouched {
+		copy(own, m.merged(sector))
+	}
+	leaf.states[sector] = written
+	return own
+}
+
+// merged is what the sector reads as: of the topmost layer that was written, zeros if a layer between ends
+// before it. A last sector that is shorter in a lower layer reads as zeros past that layer's end.
+func (m *Model) merged(sector int64) []byte {
+	start := sector * SectorSize
+	out := make([]byte, m.sectorLen(sector))
+	n := int64(len(out)) // how much of it every layer so far has
+	for i := len(m.layers) - 1; i >= 0; i-- {
+		l := m.layers[i]
+		if n = min(n, l.size-start); n <= 0 {
+			break
+		}
+		if l.states[sector] != untouched {
+			copy(out[:n], l.data[start:])
+			break
+		}
+	}
+	return out
+}
