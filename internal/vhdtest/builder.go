@@ -91,7 +91,8 @@ type Image struct {
 	HeaderReserved []byte // up to 256 bytes at offset 768 of the dynamic header
 	BATOff         int64  // zero: behind the header and the locators that stand before the BAT
 	MaxEntries     int64  // zero: what Size needs
-	BATPadZero     bool   // the table is padded to the sector with 0x00 and not with 0xFF
+	BATArea        int64  // what the table is padded to; zero: whole sectors
+	BATPadZero     bool   // the table is padded with 0x00 and not with 0xFF
 	BlockSize      int64  // zero: 2 MiB
 	Blocks         []Block
 	Entries        map[int]uint32 // BAT entries that are not what Blocks says; Content doesn't know them
@@ -233,6 +234,11 @@ func (img *Image) maxEntries() int64 {
 		return img.MaxEntries
 	}
 	return (img.Size + img.blockSize() - 1) / img.blockSize()
+}
+
+// batArea is the table and its padding.
+func (img *Image) batArea() int64 {
+	return max(img.BATArea, roundUp(4*img.maxEntries(), SectorSize))
 }
 
 func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }

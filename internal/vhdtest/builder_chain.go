@@ -340,11 +340,22 @@ func (g *generator) refer(img, parent *Image, name string) {
 	if !g.limits.AnyLocators {
 		return
 	}
+	absolute := `C:\Disks\` + name
+	switch g.rng.IntN(8) {
+	case 0:
+		img.LikeWindows10(absolute, `.\`+name)
+		return
+	case 1:
+		img.LikeWindows7(absolute, `.\`+name, parent.Time)
+		return
+	case 2:
+		img.LikeVirtualPC(absolute, `.\`+name, name, parent.Time)
+		return
+	}
 	img.Locators = [8]Locator{}
 	slots := g.rng.Perm(8)
 	all := []Locator{
-		W2ru(`.\` + name), W2ku(`C:\Disks\` + name), Wi2r(name), Wi2k(`C:\Disks\` + name), MacX("/Disks/" + name),
-		Mac(g.bytes(150)),
+		W2ru(`.\` + name), W2ku(absolute), Wi2r(name), Wi2k(absolute), MacX("/Disks/" + name), Mac(g.bytes(150)),
 	}
 	for i, loc := range all {
 		if i > 0 && g.rng.IntN(2) == 0 {
@@ -393,15 +404,8 @@ func (g *generator) form(img *Image) {
 }
 
 func (g *generator) layout(img *Image) {
-	table := roundUp(4*img.maxEntries(), SectorSize)
-	switch g.rng.IntN(4) {
-	case 0:
-		img.HeaderOff = SectorSize + g.upTo(20, SectorSize)
-	case 1:
-		img.HeaderOff = 2048 + table + g.upTo(20, SectorSize)
-	}
-	if g.rng.IntN(3) == 0 {
-		img.BATOff = roundUp(img.headerOff()+HeaderSize, 4096) + g.upTo(4, 4096)
+	if img.BATOff == 0 { // else it is like others' images, and stays so
+		g.moveTables(img)
 	}
 	if g.rng.IntN(3) == 0 {
 		img.Slack = g.upTo(40, SectorSize)
@@ -412,10 +416,25 @@ func (g *generator) layout(img *Image) {
 	}
 }
 
+func (g *generator) moveTables(img *Image) {
+	switch g.rng.IntN(4) {
+	case 0:
+		img.HeaderOff = SectorSize + g.upTo(20, SectorSize)
+	case 1:
+		img.HeaderOff = 2048 + img.batArea() + g.upTo(20, SectorSize)
+	}
+	if g.rng.IntN(3) == 0 {
+		img.BATOff = roundUp(img.headerOff()+HeaderSize, 4096) + g.upTo(4, 4096)
+	}
+}
+
 // cut leaves off the end of the last block's data, with the file ending there or with the footer behind it.
-// The header and the BAT must not stand behind that block.
+// Nothing that was placed by hand may stand behind that block.
 func (g *generator) cut(img *Image) {
-	img.HeaderOff, img.BATOff, img.Slack, img.EndAlign = 0, 0, 0, 0
+	if img.HeaderOff != 0 || img.BATOff != 0 {
+		return
+	}
+	img.Slack, img.EndAlign = 0, 0
 	last := &img.Blocks[len(img.Blocks)-1]
 	last.Cut = g.rng.Int64N(img.BlockSize/SectorSize+1) * SectorSize
 }

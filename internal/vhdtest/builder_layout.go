@@ -28,7 +28,7 @@ func (img *Image) layout(t TB) ([]piece, int64) {
 	l.reserveExplicit(img)
 
 	locators := img.placeLocators(l, false)
-	table := roundUp(4*img.maxEntries(), SectorSize)
+	table := img.batArea()
 	batOff := img.BATOff
 	if batOff == 0 {
 		batOff = l.next(table, 0, 0)
@@ -103,7 +103,7 @@ type span struct{ off, end int64 }
 func (l *layouter) reserveExplicit(img *Image) {
 	l.explicit = append(l.explicit, span{img.headerOff(), img.headerOff() + HeaderSize})
 	if img.BATOff != 0 {
-		l.explicit = append(l.explicit, span{img.BATOff, img.BATOff + roundUp(4*img.maxEntries(), SectorSize)})
+		l.explicit = append(l.explicit, span{img.BATOff, img.BATOff + img.batArea()})
 	}
 	for _, loc := range img.Locators {
 		if loc.Off != 0 {
