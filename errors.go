@@ -151,6 +151,13 @@ func (a ParentAttempt) String() string {
 // Unwrap returns e.Err.
 func (e *ParentError) Unwrap() error { return e.Err }
 
+// isFormatError says whether err is about what a file holds, which asking again
+// won't change.
+func isFormatError(err error) bool {
+	var format *FormatError
+	return errors.As(err, &format)
+}
+
 // fileError says which file an error is about.
 type fileError struct {
 	name string

@@ -1,0 +1,311 @@
+package vhd
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// barrier is the one way to the file's fsync. After one that failed there is
+// no other: the kernel may have dropped what it could not write, and would say
+// that all is well (W11).
+type barrier struct {
+	file   File
+	broken atomic.Pointer[error]
+	onFail func(cause error) error
+
+	fsyncMu sync.Mutex // one at a time, so that a failure is seen by who comes next
+
+	// Syncs are one at a time, and share: who asks gets a number, and is
+	// served by any that began later.
+	syncMu    sync.Mutex
+	requested atomic.Uint64
+	served    uint64
+}
+
+// err is why the barrier can not be passed any more.
+func (b *barrier) err() error {
+	if err := b.broken.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// fsync makes durable what was written to the file before.
+func (b *barrier) fsync() error {
+	b.fsyncMu.Lock()
+	defer b.fsyncMu.Unlock()
+	if err := b.err(); err != nil {
+		return err
+	}
+	if err := b.file.Sync(); err != nil {
+		return b.onFail(err)
+	}
+	return nil
+}
+
+// sync makes durable what was written before, together with others who ask.
+func (d *Disk) sync() error {
+	b := d.syncs
+	number := b.requested.Add(1)
+	b.syncMu.Lock()
+	defer b.syncMu.Unlock()
+	if b.served >= number {
+		return nil
+	}
+	serves := b.requested.Load()
+	err := d.flush()
+	if err == nil {
+		b.served = serves
+	}
+	return err
+}
+
+// epoch is what the leaf knew at one moment that its file did not.
+type epoch struct {
+	blocks []epochBlock // by index
+	freed  []int64
+}
+
+// epochBlock is a block as it was when the epoch was taken: every bit that is
+// set stands for data whose write had returned.
+type epochBlock struct {
+	block              *leafBlock
+	off                int64
+	moved              bool // the BAT has to change
+	bitmap             []byte
+	dirtyFrom, dirtyTo int64
+}
+
+// flush publishes the leaf's state in the order W4:
+//
+//  1. take the epoch;
+//  2. write the bitmaps of new blocks, which nobody can reach yet (W5);
+//  3. fsync: all data that the epoch's bits stand for is durable;
+//  4. write BAT and bitmaps as they were published, changed by the epoch, and
+//     never as they are by now;
+//  5. fsync: published.
+//
+// Without anything new in the tables, one fsync does.
+func (d *Disk) flush() error {
+	if d.leaf == nil {
+		return d.syncs.fsync()
+	}
+	e := d.takeEpoch()
+	if err := d.writeUnreachable(e); err != nil {
+		d.returnEpoch(e)
+		return err
+	}
+	if err := d.syncs.fsync(); err != nil {
+		return err
+	}
+	if len(e.blocks) > 0 {
+		if err := d.writePublished(e); err != nil {
+			return d.breakDown(err) // part of it may be on disk (W11)
+		}
+		if err := d.syncs.fsync(); err != nil {
+			return err
+		}
+	}
+	d.publishEpoch(e)
+	return nil
+}
+
+func (d *Disk) takeEpoch() *epoch {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.leaf
+	e := &epoch{freed: w.freed}
+	for _, b := range w.dirty {
+		e.blocks = append(e.blocks, epochBlock{b, b.off, b.off != b.published, slices.Clone(b.bitmap), b.dirtyFrom, b.dirtyTo})
+		b.dirtyFrom, b.dirtyTo = 0, 0
+	}
+	slices.SortFunc(e.blocks, func(x, y epochBlock) int { return cmp.Compare(x.block.index, y.block.index) })
+	clear(w.dirty)
+	w.dirtyCost, w.freed, w.flushing = 0, nil, true
+	return e
+}
+
+// returnEpoch makes an epoch that did not get anywhere part of the next one.
+func (d *Disk) returnEpoch(e *epoch) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, b := range e.blocks {
+		d.leaf.touch(b.block, b.dirtyFrom*bitsPerSector, (b.dirtyTo-b.dirtyFrom)*bitsPerSector)
+	}
+	d.leaf.freed = append(d.leaf.freed, e.freed...)
+	d.leaf.flushing = false
+}
+
+// publishEpoch notes that the file says what the epoch does. Blocks that it
+// freed may be used again (W6): readers whose map is older have to look twice.
+func (d *Disk) publishEpoch(e *epoch) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.leaf
+	for _, b := range e.blocks {
+		b.block.published = b.off
+		if b.moved {
+			w.table.forget(b.block.index)
+		}
+	}
+	w.flushing = false
+	w.trimClean()
+	if len(e.freed) == 0 {
+		return
+	}
+	d.reuses.Add(1)
+	for _, off := range e.freed {
+		punch(w.file, off, w.img.bitmapArea+w.img.header.BlockSize)
+		w.release(off)
+	}
+}
+
+// writeUnreachable writes the whole bitmap areas of new blocks. Nothing that
+// stood there before can be taken for a bitmap.
+func (d *Disk) writeUnreachable(e *epoch) error {
+	w := d.leaf
+	for _, b := range e.blocks {
+		if !b.moved || b.off == 0 {
+			continue
+		}
+		area := make([]byte, w.img.bitmapArea)
+		copy(area, b.bitmap)
+		if _, err := writeFull(w.file, area, b.off); err != nil {
+			return inFile(w.img.name, err)
+		}
+	}
+	if len(e.freed) > 0 && w.img.hasBatmap {
+		return d.dropBatmap()
+	}
+	return nil
+}
+
+// writePublished writes the bitmaps of blocks that the BAT knows already, and
+// the BAT.
+func (d *Disk) writePublished(e *epoch) error {
+	w := d.leaf
+	var moved []epochBlock
+	for _, b := range e.blocks {
+		if b.moved {
+			moved = append(moved, b)
+			continue
+		}
+		if b.off == 0 { // came and went between two syncs
+			continue
+		}
+		area := make([]byte, (b.dirtyTo-b.dirtyFrom)*SectorSize)
+		copy(area, b.bitmap[b.dirtyFrom*SectorSize:])
+		if _, err := writeFull(w.file, area, b.off+b.dirtyFrom*SectorSize); err != nil {
+			return err
+		}
+	}
+	for len(moved) > 0 {
+		n, err := d.writeBATSectors(moved)
+		if err != nil {
+			return err
+		}
+		moved = moved[n:]
+	}
+	return nil
+}
+
+// writeBATSectors writes, as whole sectors (W12), a run of the BAT that has the
+// first of blocks, and says how many it has.
+func (d *Disk) writeBATSectors(blocks []epochBlock) (n int, err error) {
+	const maxSectors = 128
+	first := blocks[0].block.index / batEntriesPerSector
+	end := first + 1
+	for n < len(blocks) {
+		sector := blocks[n].block.index / batEntriesPerSector
+		if sector > end || sector >= first+maxSectors {
+			break
+		}
+		end = sector + 1
+		n++
+	}
+	raw := make([]byte, (end-first)*SectorSize)
+	off := d.leaf.table.off + first*SectorSize
+	if err := readFull(d.leaf.file, raw, off); err != nil {
+		return 0, err
+	}
+	for _, b := range blocks[:n] {
+		entry := noBlock
+		if b.off != 0 {
+			entry = batEntryAt(b.off)
+		}
+		putBATEntry(raw, b.block.index-first*batEntriesPerSector, entry)
+	}
+	_, err = writeFull(d.leaf.file, raw, off)
+	return n, err
+}
+
+// dropBatmap overwrites the cookie of Xen's batmap: it says of blocks that they
+// are full, and one that is freed is not.
+func (d *Disk) dropBatmap() error {
+	w := d.leaf
+	if err := zeroRange(w.file, w.img.tableEnd(), batmapHeaderSize); err != nil {
+		return inFile(w.img.name, err)
+	}
+	w.img.hasBatmap = false
+	return nil
+}
+
+// finish syncs a disk that is being closed, and gives back what was kept for
+// growth.
+func (d *Disk) finish() error {
+	d.syncs.syncMu.Lock()
+	defer d.syncs.syncMu.Unlock()
+	d.mu.Lock()
+	d.mu.Unlock() //nolint:staticcheck // who writes has finished; who comes finds the disk closed
+	if err := d.syncs.err(); err != nil {
+		return err
+	}
+	if err := d.flush(); err != nil || d.leaf == nil {
+		return err
+	}
+	return inFile(d.leaf.img.name, d.trim())
+}
+
+// trim cuts off what is behind the last block, if a block would fit there:
+// what was kept for growth, by this writer or by one that crashed. The footer
+// is written at its new place before the old one is cut off.
+func (d *Disk) trim() error {
+	m := d.leaf.img
+	tight := footerAt(d.leaf.space.next)+m.slotSize() > m.footerOff
+	if tight && len(d.leaf.space.freeSlots) == 0 && !d.leaf.space.ragged {
+		return nil
+	}
+	s, err := m.takeInventory()
+	if err != nil {
+		return err
+	}
+	off := footerAt(s.next)
+	if off+m.slotSize() > m.footerOff && !d.leaf.space.ragged {
+		return nil
+	}
+	return d.endFileAt(min(off, m.footerOff))
+}
+
+// endFileAt makes off, at or in front of the footer and behind all blocks, the
+// place of the footer, and the file end behind it.
+func (d *Disk) endFileAt(off int64) error {
+	m := d.leaf.img
+	raw, err := m.footer.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	if _, err := writeFull(d.leaf.file, raw, off); err != nil {
+		return err
+	}
+	if err := d.syncs.fsync(); err != nil {
+		return err
+	}
+	if err := d.leaf.file.Truncate(off + footerSize); err != nil {
+		return err
+	}
+	m.footerOff = off
+	m.fileSize.Store(off + footerSize)
+	return d.syncs.fsync()
+}

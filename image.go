@@ -1,0 +1,423 @@
+package vhd
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"sync/atomic"
+)
+
+const (
+	maxBlockSize = 256 << 20
+	// maxDynamicSize is the largest disk whose blocks the BAT, which counts in
+	// sectors, could all name. What is made here stays below MaxDynamicSize.
+	maxDynamicSize = 1 << 32 * SectorSize
+	// maxLocatorData bounds the path that a locator may point to: Windows'
+	// longest has 32,767 UTF-16 code units.
+	maxLocatorData = 64 << 10
+)
+
+// Image is one VHD file: its structures, checked against the file.
+type Image struct {
+	name string
+	file io.ReaderAt
+
+	footer    Footer
+	header    DynamicHeader // of a fixed disk: zero
+	locators  []locatorText
+	metadata  []span // where no block may be
+	hasBatmap bool   // Xen's map of full blocks stands behind the BAT; writers look for it
+
+	// Of a disk that has blocks; see "Block Allocation Table and Data Blocks".
+	sectorsPerBlock int64
+	bitmapArea      int64 // bytes in front of a block's data
+	nblocks         int64 // entries of the BAT that the disk's size needs
+
+	// These change while the disk grows; footerOff only under the
+	// exclusive lock of the Disk that writes.
+	footerOff     int64 // of the end footer; the file's end when it is lost
+	fileSize      atomic.Int64
+	needsRecovery atomic.Bool
+
+	lastOff atomic.Int64 // of the last block by its place in the file; 0: not looked for yet
+}
+
+// span is a piece of a file, in bytes.
+type span struct {
+	what     string
+	off, end int64
+}
+
+// locatorText is what one of the header's locators points to.
+type locatorText struct {
+	code PlatformCode
+	path string
+	err  error // why path could not be read
+}
+
+// Inspect reads one file of size bytes, opens no other, and follows nothing: it
+// is safe on an image that nobody trusts. Errors about what the file holds are
+// of type *FormatError.
+//
+// The Image reads r again when AllocatedBlocks is called, and only then.
+func Inspect(r io.ReaderAt, size int64) (*Image, error) { return readImage("", r, size) }
+
+// Name is the name under which the image was opened; empty after Inspect.
+func (m *Image) Name() string { return m.name }
+
+// Footer is the footer that counts: the one at the file's end, or its copy at
+// the start when that one is lost.
+func (m *Image) Footer() Footer { return m.footer }
+
+// Header is the dynamic header. ok is false for a fixed disk, which has none.
+func (m *Image) Header() (h DynamicHeader, ok bool) { return m.header, m.footer.Type != Fixed }
+
+// FileSize is the size of the file in bytes.
+func (m *Image) FileSize() int64 { return m.fileSize.Load() }
+
+// NeedsRecovery says that a writer left the file without finishing: the
+// footer at the end or its copy at the start is lost, or the two differ. The
+// image can be read all the same; opening it for writing mends it.
+func (m *Image) NeedsRecovery() bool { return m.needsRecovery.Load() }
+
+// AllocatedBlocks counts the blocks that the block allocation table places in
+// the file: 0 for a fixed disk. It reads the whole table. What a writer has
+// not made durable yet is not counted.
+func (m *Image) AllocatedBlocks() (int, error) {
+	n := 0
+	err := m.eachBlock(func(int64, batEntry) error {
+		n++
+		return nil
+	})
+	return n, err
+}
+
+// readImage reads and checks the structures of one file.
+func readImage(name string, r io.ReaderAt, size int64) (*Image, error) {
+	m := &Image{name: name, file: r}
+	m.fileSize.Store(size)
+	var start [footerSize + dynHeaderSize]byte
+	if err := m.readFooters(start[:]); err != nil {
+		return nil, err
+	}
+	if err := m.checkSize(); err != nil {
+		return nil, err
+	}
+	if m.footer.Type == Fixed {
+		return m, nil
+	}
+	if err := m.readHeader(start[footerSize:]); err != nil {
+		return nil, err
+	}
+	if err := m.checkHeader(); err != nil {
+		return nil, err
+	}
+	m.noteMetadata()
+	if m.footer.Type == Differencing {
+		m.readLocators()
+	}
+	return m, nil
+}
+
+// readFooters reads the footer at the end and, unless that is a fixed disk's,
+// its copy at the start together with what follows it, into start.
+func (m *Image) readFooters(start []byte) error {
+	end, endErr := m.readEndFooter()
+	if endErr == nil && m.footer.Type == Fixed {
+		return nil // whatever a guest put at offset 0
+	}
+	var formatErr *FormatError
+	if endErr != nil && !errors.As(endErr, &formatErr) {
+		return endErr
+	}
+	if err := readSome(m.file, start, 0); err != nil {
+		return err
+	}
+	var first Footer
+	firstErr := first.UnmarshalBinary(start[:footerSize])
+	if endErr == nil {
+		m.needsRecovery.Store(firstErr != nil || string(start[:len(end)]) != string(end))
+		return nil
+	}
+	if firstErr != nil || first.Type != Dynamic && first.Type != Differencing {
+		return endErr
+	}
+	m.footer, m.footerOff = first, m.FileSize()
+	m.needsRecovery.Store(true)
+	return nil
+}
+
+// readEndFooter decodes the footer at the file's end, of 512 or 511 bytes, and
+// returns its bytes.
+func (m *Image) readEndFooter() ([]byte, error) {
+	size := m.FileSize()
+	if size < oldFooterSize {
+		return nil, &FormatError{Part: "footer", Got: fmt.Sprintf("a file of %d bytes", size), Want: "at least 512", Err: ErrFormat}
+	}
+	raw := make([]byte, min(size, footerSize))
+	off := size - int64(len(raw))
+	if err := readFull(m.file, raw, off); err != nil {
+		return nil, err
+	}
+	err := m.footer.UnmarshalBinary(raw)
+	if old := raw[len(raw)-oldFooterSize:]; err != nil && m.footer.UnmarshalBinary(old) == nil {
+		raw, off, err = old, size-oldFooterSize, nil
+	}
+	m.footerOff = off
+	return raw, atOffset(err, off)
+}
+
+// checkSize checks the footer's type and size against the file.
+func (m *Image) checkSize() error {
+	f := m.footer
+	wrong := func(field string, fieldOff int64, got, want any, err error) error {
+		return &FormatError{Part: "footer", Field: field, Offset: m.footerOff + fieldOff, Got: got, Want: want, Err: err}
+	}
+	switch f.Type {
+	case Fixed:
+		if f.CurrentSize > m.footerOff {
+			return wrong("current size", 48, f.CurrentSize, fmt.Sprintf("at most %d, which the file holds", m.footerOff), ErrFormat)
+		}
+	case Dynamic, Differencing:
+		if f.CurrentSize > maxDynamicSize {
+			return wrong("current size", 48, f.CurrentSize, fmt.Sprintf("at most %d", int64(maxDynamicSize)), ErrUnsupported)
+		}
+	default:
+		return wrong("disk type", 60, uint32(f.Type), "2, 3 or 4", ErrUnsupported)
+	}
+	if f.CurrentSize%SectorSize != 0 {
+		return wrong("current size", 48, f.CurrentSize, "a multiple of 512", ErrFormat)
+	}
+	return nil
+}
+
+// readHeader decodes the dynamic header. behindCopy is what follows the
+// footer's copy, where it nearly always is.
+func (m *Image) readHeader(behindCopy []byte) error {
+	off := m.footer.DataOffset
+	if off < footerSize || off%SectorSize != 0 || off > m.footerOff-dynHeaderSize {
+		return &FormatError{Part: "footer", Field: "data offset", Offset: m.footerOff + 16, Got: off,
+			Want: fmt.Sprintf("a multiple of 512 from 512 to %d", m.footerOff-dynHeaderSize), Err: ErrFormat}
+	}
+	raw := behindCopy
+	if off != footerSize {
+		raw = make([]byte, dynHeaderSize)
+		if err := readFull(m.file, raw, off); err != nil {
+			return err
+		}
+	}
+	return atOffset(m.header.UnmarshalBinary(raw), off)
+}
+
+// checkHeader checks block size and table against the file and the disk's
+// size, and derives how blocks are laid out.
+func (m *Image) checkHeader() error {
+	h := &m.header
+	wrong := func(field string, fieldOff int64, got, want any) error {
+		return &FormatError{Part: "dynamic header", Field: field, Offset: m.footer.DataOffset + fieldOff, Got: got, Want: want, Err: ErrFormat}
+	}
+	if h.BlockSize < SectorSize || h.BlockSize > maxBlockSize || bits.OnesCount64(uint64(h.BlockSize)) != 1 { //nolint:gosec // positive
+		return wrong("block size", 32, h.BlockSize, "a power of two from 512 to 268435456")
+	}
+	m.sectorsPerBlock = h.BlockSize / SectorSize
+	m.bitmapArea = bitmapArea(m.sectorsPerBlock)
+	m.nblocks = (m.footer.CurrentSize + h.BlockSize - 1) / h.BlockSize
+	if int64(h.MaxTableEntries) < m.nblocks {
+		return wrong("max table entries", 28, h.MaxTableEntries, fmt.Sprintf("at least %d for the disk's size", m.nblocks))
+	}
+	tableBytes := int64(h.MaxTableEntries) * batEntrySize
+	if h.TableOffset < footerSize || h.TableOffset%SectorSize != 0 || h.TableOffset > m.footerOff {
+		return wrong("table offset", 16, h.TableOffset, fmt.Sprintf("a multiple of 512 from 512 to %d", m.footerOff))
+	}
+	if tableBytes > m.footerOff-h.TableOffset {
+		return wrong("max table entries", 28, h.MaxTableEntries, fmt.Sprintf("at most %d, which the file holds", (m.footerOff-h.TableOffset)/batEntrySize))
+	}
+	if h.TableOffset < m.footer.DataOffset+dynHeaderSize && h.TableOffset+tableBytes > m.footer.DataOffset {
+		return wrong("table offset", 16, h.TableOffset, "a table that does not overlap the dynamic header")
+	}
+	return nil
+}
+
+// noteMetadata lists the pieces of the file that no block may overlap.
+func (m *Image) noteMetadata() {
+	h := &m.header
+	m.metadata = append(m.metadata,
+		span{"the footer's copy", 0, footerSize},
+		span{"the dynamic header", m.footer.DataOffset, m.footer.DataOffset + dynHeaderSize},
+		span{"the BAT", h.TableOffset, m.tableEnd()})
+	if m.footer.Type != Differencing {
+		return
+	}
+	for _, l := range h.Locators {
+		if m.holdsLocator(l) {
+			m.metadata = append(m.metadata, span{"a parent locator", l.DataOffset, l.DataOffset + l.DataLength})
+		}
+	}
+}
+
+// holdsLocator says whether what l points to is in the file, and of a
+// believable length.
+func (m *Image) holdsLocator(l Locator) bool {
+	return l.Code != 0 && l.DataLength <= maxLocatorData && l.DataOffset >= footerSize && l.DataOffset <= m.FileSize()-l.DataLength
+}
+
+// readLocators reads and decodes what the header's locators point to. One that
+// can't be read is no reason to refuse the image: another may be good.
+func (m *Image) readLocators() {
+	for i, l := range m.header.Locators {
+		if l.Code == 0 {
+			continue
+		}
+		text := locatorText{code: l.Code}
+		if !m.holdsLocator(l) {
+			text.err = &FormatError{Part: "parent locator", Field: "data offset", Offset: m.footer.DataOffset + locatorsOff + int64(i)*locatorSize + 16,
+				Got: fmt.Sprintf("%d bytes at %d", l.DataLength, l.DataOffset), Want: "at most 65536 bytes inside the file", Err: ErrFormat}
+		} else {
+			data := make([]byte, l.DataLength)
+			if text.err = readFull(m.file, data, l.DataOffset); text.err == nil {
+				text.path, text.err = l.Code.DecodePath(data)
+			}
+		}
+		m.locators = append(m.locators, text)
+	}
+}
+
+// blockOff checks a BAT entry and returns the offset of its block's bitmap. A
+// block's bitmap and first sector must be in front of the footer, and nothing
+// of it in metadata.
+func (m *Image) blockOff(block int64, e batEntry) (int64, error) {
+	off := e.off()
+	end := off + m.bitmapArea + m.header.BlockSize
+	for _, s := range m.metadata {
+		if off < s.end && end > s.off {
+			return 0, m.corruptEntry(block, e, "a block that does not overlap "+s.what)
+		}
+	}
+	if off+m.bitmapArea+SectorSize > m.footerOff {
+		return 0, m.corruptEntry(block, e, fmt.Sprintf("a block in front of the file's end at sector %d", m.footerOff/SectorSize))
+	}
+	if end <= m.footerOff {
+		return off, nil
+	}
+	last, err := m.lastBlock()
+	if err != nil {
+		return 0, err
+	}
+	if off != last {
+		return 0, m.corruptEntry(block, e, "a whole block: only the file's last may be cut off")
+	}
+	return off, nil
+}
+
+func (m *Image) corruptEntry(block int64, e batEntry, want string) error {
+	return &FormatError{Part: "BAT", Field: fmt.Sprintf("entry %d", block), Offset: m.header.TableOffset + block*batEntrySize,
+		Got: fmt.Sprintf("sector %d", uint32(e)), Want: want, Err: ErrCorrupt}
+}
+
+// lastBlock is the highest offset that the BAT holds. Only a block that is cut
+// off asks for it, as few files have one.
+func (m *Image) lastBlock() (int64, error) {
+	if last := m.lastOff.Load(); last != 0 {
+		return last, nil
+	}
+	var last int64
+	err := m.eachBlock(func(_ int64, e batEntry) error {
+		last = max(last, e.off())
+		return nil
+	})
+	if err == nil {
+		m.lastOff.Store(last)
+	}
+	return last, err
+}
+
+// eachBlock calls f for every allocated block, in the order of the BAT, as it
+// is on disk.
+func (m *Image) eachBlock(f func(block int64, e batEntry) error) error {
+	var buf [64 << 10]byte
+	for block := int64(0); block < m.nblocks; {
+		n := min(m.nblocks-block, int64(len(buf)/batEntrySize))
+		piece := buf[:n*batEntrySize]
+		if err := readFull(m.file, piece, m.header.TableOffset+block*batEntrySize); err != nil {
+			return inFile(m.name, err)
+		}
+		for i := range n {
+			e := batEntryOf(piece, i)
+			if e == noBlock {
+				continue
+			}
+			if err := f(block+i, e); err != nil {
+				return err
+			}
+		}
+		block += n
+	}
+	return nil
+}
+
+// Xen keeps a map of the blocks whose every sector is present, behind the BAT;
+// see blktap's "tdbatmap".
+const (
+	batmapCookie     = "tdbatmap"
+	batmapHeaderSize = SectorSize
+)
+
+// tableEnd is the end of the BAT with its padding.
+func (m *Image) tableEnd() int64 {
+	return roundUp(m.header.TableOffset+int64(m.header.MaxTableEntries)*batEntrySize, SectorSize)
+}
+
+// findBatmap notes Xen's batmap, whose header is right behind the BAT, so that
+// nobody takes its space for free.
+func (m *Image) findBatmap() error {
+	off := m.tableEnd()
+	if off+batmapHeaderSize > m.footerOff {
+		return nil
+	}
+	var raw [batmapHeaderSize]byte
+	if err := readFull(m.file, raw[:], off); err != nil {
+		return err
+	}
+	if string(raw[:len(batmapCookie)]) != batmapCookie {
+		return nil
+	}
+	m.hasBatmap = true
+	m.metadata = append(m.metadata, span{"Xen's batmap", off, off + batmapHeaderSize})
+	mapOff := int64(binary.BigEndian.Uint64(raw[8:16])) //nolint:gosec // checked below
+	mapSize := int64(binary.BigEndian.Uint32(raw[16:20])) * SectorSize
+	if mapOff >= off && mapOff <= m.footerOff-mapSize {
+		m.metadata = append(m.metadata, span{"Xen's batmap", mapOff, mapOff + mapSize})
+	}
+	return nil
+}
+
+// readFull reads len(p) bytes at off.
+func readFull(r io.ReaderAt, p []byte, off int64) error {
+	n, err := r.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	return shortRead(err, off, n, len(p))
+}
+
+// shortRead is the error of a read that got n of the want bytes at off. A file
+// that ends there is a *FormatError: it was longer when it was opened.
+func shortRead(err error, off int64, n, want int) error {
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return &FormatError{Part: "file", Offset: off + int64(n), Got: "its end", Want: fmt.Sprintf("%d more bytes", want-n), Err: ErrFormat}
+}
+
+// readSome reads at most len(p) bytes at off: what is behind the end of the
+// file is cleared.
+func readSome(r io.ReaderAt, p []byte, off int64) error {
+	n, err := r.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) && n < len(p) {
+		return err
+	}
+	clear(p[n:])
+	return nil
+}

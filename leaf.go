@@ -1,0 +1,147 @@
+package vhd
+
+// leaf is what a writer knows of the image that it writes: its blocks as they
+// are by now, of which the file may still say less. All of it is guarded by the
+// disk's lock, held exclusively to change it.
+type leaf struct {
+	img   *Image
+	file  File
+	table *table
+	space space
+
+	hasParent bool
+	blocks    map[int64]*leafBlock // those that differ from the file, and some that don't
+	dirty     map[int64]*leafBlock // those that differ
+	dirtyCost int64                // bytes of memory that dirty takes
+	freed     []int64              // offsets of blocks that the live state has left (W6)
+	flushing  bool                 // an epoch is on its way: what it holds is in neither dirty nor the file
+}
+
+// leafBlock is one block of the leaf as it is by now.
+type leafBlock struct {
+	index     int64
+	off       int64  // of the bitmap in the file; 0: not allocated
+	published int64  // the same, as the BAT on disk has it
+	bitmap    []byte // the used bits; nil while the block is not allocated
+
+	// The sectors of the bitmap that differ from the disk: from, to.
+	dirtyFrom, dirtyTo int64
+}
+
+const (
+	bitsPerSector = SectorSize * 8
+
+	// Of the blocks that are as the file says, so many are kept.
+	maxCleanBlocks = 4096
+	// When the others take more memory than this, they are synced.
+	maxDirtyCost = 32 << 20
+
+	leafBlockOverhead = 200 // bytes, with its places in the maps
+)
+
+func newLeaf(l layer, hasParent bool, s space) *leaf {
+	return &leaf{
+		img: l.img, file: l.file, table: l.table, space: s, hasParent: hasParent,
+		blocks: map[int64]*leafBlock{}, dirty: map[int64]*leafBlock{},
+	}
+}
+
+// bits is the bitmap from a sector of the block on, a multiple of 8.
+func (b *leafBlock) bits(inBlock int64) []byte {
+	if b.off == 0 {
+		return nil
+	}
+	return b.bitmap[inBlock/8:]
+}
+
+// block is a block as it is by now, read from the file if need be.
+func (w *leaf) block(index int64) (*leafBlock, error) {
+	if b := w.blocks[index]; b != nil {
+		return b, nil
+	}
+	b := &leafBlock{index: index}
+	e, err := w.table.entry(index)
+	if err != nil {
+		return nil, inFile(w.img.name, err)
+	}
+	if e != noBlock {
+		off, err := w.img.blockOff(index, e)
+		if err != nil {
+			return nil, inFile(w.img.name, err)
+		}
+		b.off, b.published = off, off
+		b.bitmap = make([]byte, bitmapBytes(w.img.sectorsPerBlock))
+		if err := readFull(w.file, b.bitmap, off); err != nil {
+			return nil, inFile(w.img.name, err)
+		}
+	}
+	w.trimClean()
+	w.blocks[index] = b
+	return b, nil
+}
+
+// dataOff is where a sector of the block is in the file.
+func (w *leaf) dataOff(b *leafBlock, inBlock int64) int64 {
+	return b.off + w.img.bitmapArea + inBlock*SectorSize
+}
+
+// place puts a block that is not allocated at off. In a child none of its
+// sectors is there yet; without a parent all are, and are zeros (W10).
+func (w *leaf) place(b *leafBlock, off int64) {
+	b.off = off
+	b.bitmap = make([]byte, bitmapBytes(w.img.sectorsPerBlock))
+	if !w.hasParent {
+		setBits(b.bitmap, 0, w.img.sectorsPerBlock)
+	}
+	w.space.nallocated++
+	w.touch(b, 0, w.img.sectorsPerBlock)
+}
+
+// set notes that n sectors of the block are there. Their data has been written
+// (W2). It says whether that is news.
+func (w *leaf) set(b *leafBlock, inBlock, n int64) bool {
+	if allSet(b.bitmap, inBlock, n) {
+		return false
+	}
+	setBits(b.bitmap, inBlock, n)
+	w.touch(b, inBlock, n)
+	return true
+}
+
+// free takes the block's space away. Nobody gets it before the file says so
+// too (W6).
+func (w *leaf) free(b *leafBlock) {
+	w.freed = append(w.freed, b.off)
+	b.off, b.bitmap, b.dirtyFrom, b.dirtyTo = 0, nil, 0, 0
+	w.space.nallocated--
+	w.touch(b, 0, 0)
+}
+
+// touch notes that the block, and the bits of n of its sectors, differ from the
+// file.
+func (w *leaf) touch(b *leafBlock, inBlock, n int64) {
+	from, to := inBlock/bitsPerSector, (inBlock+n+bitsPerSector-1)/bitsPerSector
+	if b.dirtyFrom < b.dirtyTo {
+		from, to = min(from, b.dirtyFrom), max(to, b.dirtyTo)
+	}
+	b.dirtyFrom, b.dirtyTo = from, to
+	if w.dirty[b.index] == nil {
+		w.dirty[b.index] = b
+		w.dirtyCost += leafBlockOverhead + bitmapBytes(w.img.sectorsPerBlock)
+	}
+}
+
+// trimClean forgets blocks that are as the file says, if there are many.
+func (w *leaf) trimClean() {
+	if w.flushing {
+		return
+	}
+	for index := range w.blocks {
+		if len(w.blocks) <= maxCleanBlocks+len(w.dirty) {
+			return
+		}
+		if w.dirty[index] == nil {
+			delete(w.blocks, index)
+		}
+	}
+}

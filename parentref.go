@@ -1,0 +1,212 @@
+package vhd
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ParentRef is a reference to a parent, as a differencing disk holds it.
+type ParentRef struct {
+	Origin string // "W2ru", "W2ku", "Wi2r", "Wi2k", "MacX", "Mac ", or "header" for the dynamic header's name
+	Path   string // as stored, decoded to UTF-8; empty: it could not be decoded
+}
+
+// storedRef is a ParentRef and why it could not be decoded.
+type storedRef struct {
+	ParentRef
+	err error
+}
+
+// ParentRefs returns every reference to a parent that the file holds, decoded,
+// in the order in which they are tried: relative ones first, since a copied
+// tree must find its own copy of a parent and not the original. It is empty
+// for a disk that is not a differencing one.
+func (m *Image) ParentRefs() []ParentRef {
+	var refs []ParentRef
+	for _, ref := range m.storedRefs() {
+		refs = append(refs, ref.ParentRef)
+	}
+	return refs
+}
+
+const originHeader = "header"
+
+// originOrder is the order in which references of equal standing are tried.
+var originOrder = []string{W2ru.String(), MacX.String(), originHeader, W2ku.String(), Wi2r.String(), Wi2k.String(), Mac.String()}
+
+func (m *Image) storedRefs() []storedRef {
+	if m.footer.Type != Differencing {
+		return nil
+	}
+	var refs []storedRef
+	for _, l := range m.locators {
+		refs = append(refs, storedRef{ParentRef{l.code.String(), l.path}, l.err})
+	}
+	if name := m.header.ParentName.String(); name != "" {
+		refs = append(refs, storedRef{ParentRef{originHeader, name}, nil})
+	}
+	rank := func(ref storedRef) int {
+		at := slices.Index(originOrder, ref.Origin)
+		if at < 0 {
+			at = len(originOrder)
+		}
+		if ref.err != nil || !parseStoredPath(ref.Origin, ref.Path).relative {
+			at += len(originOrder) + 1
+		}
+		return at
+	}
+	slices.SortStableFunc(refs, func(a, b storedRef) int { return rank(a) - rank(b) })
+	return refs
+}
+
+// storedPath is a path from a file, taken apart. It may have been written on
+// Windows, on a Mac or here, and by an attacker.
+type storedPath struct {
+	relative   bool     // to the child's directory
+	drive      string   // "C:", or empty
+	components []string // without empty ones and "."; ".." only in front, and only of a relative path
+	foreign    bool     // it names another machine: only its last components are of use
+	err        error    // it must not be followed at all
+}
+
+// maxComponents bounds the work that a stored path can cause.
+const maxComponents = 256
+
+// parseStoredPath takes a path apart without asking any file system. Forms
+// that name a server, a device or a stream never get as far as one: on Windows
+// even a Stat of \\server\share sends the user's credentials there.
+func parseStoredPath(origin, stored string) storedPath {
+	path := stored
+	if origin == MacX.String() {
+		var err error
+		if path, err = pathOfFileURL(stored); err != nil {
+			return storedPath{err: err}
+		}
+	}
+	path = strings.ReplaceAll(path, `\`, "/")
+	p := storedPath{}
+	switch {
+	case path == "":
+		return refuse("the path is empty")
+	case strings.ContainsRune(path, 0):
+		return refuse("the path contains a zero")
+	case strings.HasPrefix(path, "//") || strings.HasPrefix(path, "/??/"):
+		p.foreign = true
+		path = strings.TrimLeft(path, "/")
+	case len(path) >= 2 && path[1] == ':' && isLetter(path[0]):
+		p.drive, path = path[:2], path[2:]
+		if !strings.HasPrefix(path, "/") {
+			return refuse("the path is relative to a drive's current directory")
+		}
+	default:
+		p.relative = path[0] != '/'
+	}
+	return p.split(path)
+}
+
+// split takes path, without drive, into p's components.
+func (p storedPath) split(path string) storedPath {
+	for c := range strings.SplitSeq(path, "/") {
+		switch {
+		case c == "" || c == ".":
+		case c == ".." && len(p.components) > 0 && p.components[len(p.components)-1] != "..":
+			p.components = p.components[:len(p.components)-1]
+		case c == ".." && !p.relative: // the root's parent is the root
+		case p.foreign && (c == "?" || c == "??" || strings.HasSuffix(c, ":")):
+		case strings.Contains(c, ":"):
+			return refuse("the path names a stream or a device")
+		case isDevice(c):
+			return refuse("the path names a device")
+		case len(p.components) == maxComponents:
+			return refuse("the path has too many components")
+		default:
+			p.components = append(p.components, c)
+		}
+	}
+	if len(p.components) == 0 || p.components[len(p.components)-1] == ".." {
+		return refuse("the path names no file")
+	}
+	return p
+}
+
+func refuse(why string) storedPath {
+	return storedPath{err: fmt.Errorf("%w: %s", ErrOutsideRoot, why)}
+}
+
+// isDevice says whether Windows takes a file's name for a device, in whatever
+// directory and with whatever extension.
+func isDevice(component string) bool {
+	name, _, _ := strings.Cut(component, ".")
+	name = strings.ToUpper(strings.TrimRight(name, " "))
+	switch name {
+	case "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$":
+		return true
+	}
+	if len(name) < 4 || !strings.HasPrefix(name, "COM") && !strings.HasPrefix(name, "LPT") {
+		return false
+	}
+	switch name[3:] {
+	case "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "¹", "²", "³":
+		return true
+	}
+	return false
+}
+
+func isLetter(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }
+
+// maxTail is how many of a foreign path's last components are tried in the
+// child's directory.
+const maxTail = 4
+
+// candidates are the absolute, slash-separated names that a stored path may
+// mean for a child in dir, most likely first. hasDrives says that names here
+// start with a drive, as they do on Windows.
+func (p storedPath) candidates(dir string, hasDrives bool) []string {
+	if p.relative {
+		return []string{joinName(dir, p.components)}
+	}
+	var names []string
+	switch {
+	case p.foreign:
+	case hasDrives && p.drive == "":
+		names = append(names, joinName(driveOf(dir)+"/", p.components))
+	case hasDrives == (p.drive != ""):
+		names = append(names, joinName(p.drive+"/", p.components))
+	}
+	for n := 1; n <= min(maxTail, len(p.components)); n++ {
+		names = append(names, joinName(dir, p.components[len(p.components)-n:]))
+	}
+	return names
+}
+
+// base is the file's own name.
+func (p storedPath) base() string { return p.components[len(p.components)-1] }
+
+// driveOf is the drive of an absolute name, or empty.
+func driveOf(name string) string {
+	if len(name) >= 2 && name[1] == ':' {
+		return name[:2]
+	}
+	return ""
+}
+
+// joinName is the name of what components lead to from the absolute dir. It
+// never leaves the root: the parent of that is itself.
+func joinName(dir string, components []string) string {
+	drive := driveOf(dir)
+	var at []string
+	for c := range strings.SplitSeq(dir[len(drive):], "/") {
+		if c != "" {
+			at = append(at, c)
+		}
+	}
+	for _, c := range components {
+		if c == ".." {
+			at = at[:max(0, len(at)-1)]
+			continue
+		}
+		at = append(at, c)
+	}
+	return drive + "/" + strings.Join(at, "/")
+}

@@ -1,0 +1,142 @@
+package vhd
+
+// blockMap is the map of a window, made if it must be. No lock is taken when
+// it is there.
+func (d *Disk) blockMap(window int64) *blockMap {
+	if m := d.windows.get(window); m != nil {
+		m.touch()
+		return m
+	}
+	if d.leaf != nil {
+		d.mu.RLock()
+		defer d.mu.RUnlock()
+	}
+	return d.blockMapLocked(window)
+}
+
+// blockMapLocked is blockMap for who holds the disk's lock, shared or not.
+func (d *Disk) blockMapLocked(window int64) *blockMap {
+	building := &d.windows.building[window%int64(len(d.windows.building))]
+	building.Lock()
+	defer building.Unlock()
+	if m := d.windows.get(window); m != nil {
+		return m
+	}
+	m, cacheable := d.buildMap(window, 0)
+	if cacheable {
+		d.publish(window, m)
+	}
+	return m
+}
+
+// publish makes m the map of a window, in place of the one that is there.
+func (d *Disk) publish(window int64, m *blockMap) {
+	m.slot = d.windows.slot(window)
+	if old := m.slot.Swap(m); old != nil {
+		d.cache.remove(old)
+	}
+	d.cache.add(m)
+}
+
+// read reads len(p) bytes at off, which are on the disk. Space of the leaf that
+// was freed and taken again while they were read may have brought another
+// block's bytes: then they are read once more.
+func (d *Disk) read(p []byte, off int64) (int, error) {
+	for {
+		before := d.reuses.Load()
+		n, err := d.readOnce(p, off)
+		if d.reuses.Load() == before {
+			return n, err
+		}
+	}
+}
+
+func (d *Disk) readOnce(p []byte, off int64) (int, error) {
+	t := transfer{disk: d, p: p}
+	if d.windows == nil { // a fixed leaf, where everything has its place
+		t.to, t.off = len(p), off
+		return t.finish()
+	}
+	for done := 0; done < len(p); {
+		window := (off + int64(done)) / windowSize
+		n, err := t.add(d.blockMap(window), done, int(off+int64(done)-window*windowSize))
+		if err != nil {
+			return n, err
+		}
+		done = n
+	}
+	return t.finish()
+}
+
+// transfer moves bytes between p and the files that serve them. Adjacent
+// extents of one layer are one call, across windows too.
+type transfer struct {
+	disk  *Disk
+	p     []byte
+	write bool
+
+	// What is next to be moved: p[from:to], to or from off in layer's file.
+	from, to int
+	off      int64
+	layer    int32
+}
+
+// add moves what p has from done on in one window, where it starts at byte at.
+// It returns up to where p is taken care of; with an error, up to where it is
+// moved.
+func (t *transfer) add(m *blockMap, done, at int) (int, error) {
+	for i := m.find(at / SectorSize); done < len(t.p) && i < len(m.extents); i++ {
+		e := &m.extents[i]
+		n := min(int(e.end)*SectorSize-at, len(t.p)-done)
+		switch {
+		case e.layer == hole:
+			clear(t.p[done : done+n])
+		case e.layer == failing:
+			if moved, err := t.finish(); err != nil {
+				return moved, err
+			}
+			return done, m.errs[e.off]
+		default:
+			if moved, err := t.extend(e.layer, e.off+int64(at-int(e.start)*SectorSize), done, done+n); err != nil {
+				return moved, err
+			}
+		}
+		done, at = done+n, at+n
+	}
+	return done, nil
+}
+
+// extend adds p[from:to] to what is next to be moved, or moves that first.
+func (t *transfer) extend(layer int32, off int64, from, to int) (int, error) {
+	if t.layer == layer && t.to == from && t.to > t.from && t.off+int64(t.to-t.from) == off {
+		t.to = to
+		return to, nil
+	}
+	if moved, err := t.finish(); err != nil {
+		return moved, err
+	}
+	t.from, t.to, t.off, t.layer = from, to, off, layer
+	return to, nil
+}
+
+// finish moves what is left, and returns how much of p is moved.
+func (t *transfer) finish() (int, error) {
+	if t.from == t.to {
+		return len(t.p), nil
+	}
+	l := &t.disk.layers[t.layer]
+	piece := t.p[t.from:t.to]
+	if t.write {
+		if n, err := writeFull(l.file, piece, t.off); err != nil {
+			return t.from + n, inFile(l.img.name, err)
+		}
+		t.from = t.to
+		return len(t.p), nil
+	}
+	n, err := l.file.ReadAt(piece, t.off)
+	if n < len(piece) {
+		return t.from + n, inFile(l.img.name, shortRead(err, t.off, n, len(piece)))
+	}
+	t.from = t.to
+	return len(t.p), nil
+}

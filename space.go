@@ -1,0 +1,216 @@
+package vhd
+
+import (
+	"fmt"
+	"slices"
+)
+
+// space is where the blocks of a writable image may be put. Blocks take slots:
+//
+//	… block | slot | slot | slot | footer
+//	         ^ next               ^ footerOff of the image
+//
+// When none is left the footer moves, many slots at a time.
+type space struct {
+	freeSlots  []int64 // given back by blocks, and by the file too
+	next       int64   // behind all blocks and metadata: where the next slot may start
+	fresh      int64   // from here on the file has never held anything, and reads as zeros
+	nallocated int64   // blocks
+	ragged     bool    // the file does not end with its footer: a growth could not be undone
+}
+
+const (
+	// blockAlignment is where Windows 8 and later put a block's data, so that a
+	// disk with physical sectors of 4 KiB needs not read to write.
+	blockAlignment = 4096
+
+	// maxGrowth is how far the file grows at once, at the most. Every growth
+	// costs an fsync, so it decides how fast new blocks are written.
+	maxGrowth = 64 << 20
+	// growthShare of the disk's size is the most that a small one grows by.
+	growthShare = 16
+)
+
+// slotSize is what one block takes, with what aligns the next one.
+func (m *Image) slotSize() int64 {
+	return roundUp(m.bitmapArea+m.header.BlockSize, m.slotAlignment())
+}
+
+// slotAlignment is that of the data of a block. Blocks smaller than
+// blockAlignment would only waste space by it.
+func (m *Image) slotAlignment() int64 {
+	if m.header.BlockSize < blockAlignment {
+		return SectorSize
+	}
+	return blockAlignment
+}
+
+// slotAt is the first place from off on where a block can be put.
+func (m *Image) slotAt(off int64) int64 {
+	return roundUp(off+m.bitmapArea, m.slotAlignment()) - m.bitmapArea
+}
+
+// footerAt is the first place from off on where a footer can be put: as Windows
+// 8 and later place it, 4096·k − 512, so that a block that takes its place is
+// aligned.
+func footerAt(off int64) int64 {
+	return roundUp(off+footerSize, blockAlignment) - footerSize
+}
+
+// takeInventory reads the whole BAT and finds out where blocks may be put. It
+// is the look that only writers take: blocks that overlap each other or
+// metadata make the image ErrCorrupt.
+func (m *Image) takeInventory() (space, error) {
+	var offs []int64
+	most := m.FileSize()/(m.bitmapArea+SectorSize) + 1 // more must overlap, and take memory
+	err := m.eachBlock(func(block int64, e batEntry) error {
+		off, err := m.blockOff(block, e)
+		if err == nil && int64(len(offs)) >= most {
+			err = m.corruptEntry(block, e, "fewer blocks: they overlap")
+		}
+		offs = append(offs, off)
+		return err
+	})
+	if err != nil {
+		return space{}, err
+	}
+	slices.Sort(offs)
+	s := space{next: m.metadataEnd(), nallocated: int64(len(offs))}
+	blockBytes := m.bitmapArea + m.header.BlockSize
+	for i, off := range offs {
+		if i > 0 {
+			before := offs[i-1] + blockBytes
+			if off < before {
+				return space{}, m.overlap(off)
+			}
+			s.freeSlots = m.appendSlots(s.freeSlots, before, off)
+		}
+		s.next = max(s.next, off+blockBytes)
+	}
+	s.fresh = m.footerOff + footerSize
+	return s, nil
+}
+
+func (m *Image) overlap(off int64) error {
+	return &FormatError{Part: "BAT", Offset: m.header.TableOffset, Got: fmt.Sprintf("two blocks over the same bytes at sector %d", off/SectorSize),
+		Want: "every block in a place of its own", Err: ErrCorrupt}
+}
+
+// metadataEnd is the end of all that is not block and not end footer. What
+// locators set aside counts, as far as it is in front of the footer.
+func (m *Image) metadataEnd() int64 {
+	end := int64(0)
+	for _, s := range m.metadata {
+		end = max(end, s.end)
+	}
+	for _, l := range m.header.Locators {
+		if m.footer.Type == Differencing && m.holdsLocator(l) && l.Space() <= m.footerOff-l.DataOffset {
+			end = max(end, l.DataOffset+l.Space())
+		}
+	}
+	return end
+}
+
+// appendSlots appends the places for blocks between two blocks, unless metadata
+// is there too.
+func (m *Image) appendSlots(slots []int64, from, to int64) []int64 {
+	for _, s := range m.metadata {
+		if s.off < to && s.end > from {
+			return slots
+		}
+	}
+	for off := m.slotAt(from); off+m.bitmapArea+m.header.BlockSize <= to; off = m.slotAt(off + m.bitmapArea + m.header.BlockSize) {
+		slots = append(slots, off)
+	}
+	return slots
+}
+
+// allocate finds a place for a block. What it holds is not defined, but for
+// fresh: that it reads as zeros behind the bitmap. The BAT is as it was, so
+// nobody can reach the block yet.
+func (d *Disk) allocate() (off int64, fresh bool, err error) {
+	w := d.leaf
+	if n := len(w.space.freeSlots); n > 0 {
+		off = w.space.freeSlots[n-1]
+		w.space.freeSlots = w.space.freeSlots[:n-1]
+		return off, false, nil
+	}
+	off = w.img.slotAt(w.space.next)
+	end := off + w.img.bitmapArea + w.img.header.BlockSize
+	if end > w.img.footerOff {
+		if err := d.grow(off); err != nil {
+			return 0, false, err
+		}
+	}
+	w.space.next = end
+	return off, off+w.img.bitmapArea >= w.space.fresh, nil
+}
+
+// release takes a place back that no BAT, live or on disk, speaks of.
+func (w *leaf) release(off int64) {
+	w.space.freeSlots = append(w.space.freeSlots, off)
+}
+
+// grow makes the file longer, for as many slots from off on as is good (W3).
+// If the disk is too full for that, one will do.
+func (d *Disk) grow(off int64) error {
+	m := d.leaf.img
+	unit := min(maxGrowth, m.footer.CurrentSize/growthShare) / m.slotSize()
+	unit = max(1, min(unit, m.nblocks-d.leaf.space.nallocated))
+	if last := (maxBlockOff - off) / m.slotSize(); last < unit-1 {
+		unit = last + 1
+	}
+	if unit < 1 {
+		return fmt.Errorf("vhd: %s: file would pass 2 TiB: %w", m.name, ErrUnsupported)
+	}
+	err := d.moveFooter(off, unit)
+	if err != nil && unit > 1 && d.syncs.err() == nil {
+		err = d.moveFooter(off, 1)
+	}
+	return err
+}
+
+// moveFooter puts the footer behind nslots slots from off on. A new block
+// stands where the footer was, which must never be taken for its bitmap:
+//
+//  1. the footer is written at the new end, space being reserved where the file
+//     can, so that a full disk shows while the old footer is whole;
+//  2. fsync;
+//  3. the old footer, and what is between it and the first block's data, is
+//     overwritten with zeros.
+//
+// A failure before the fsync is undone by truncating back. Where even that
+// fails the old footer still counts for this writer, and the copy at the start
+// for whoever comes after a crash.
+func (d *Disk) moveFooter(off, nslots int64) error {
+	m := d.leaf.img
+	oldOff, oldSize := m.footerOff, m.FileSize()
+	newOff := footerAt(off + (nslots-1)*m.slotSize() + m.bitmapArea + m.header.BlockSize)
+	if err := d.appendFooter(newOff, oldSize); err != nil {
+		if d.leaf.file.Truncate(oldSize) != nil {
+			d.leaf.space.ragged = true
+			d.leaf.space.fresh = max(d.leaf.space.fresh, newOff+footerSize)
+		}
+		return inFile(m.name, err)
+	}
+	if err := d.syncs.fsync(); err != nil {
+		return err
+	}
+	m.footerOff = newOff
+	m.fileSize.Store(newOff + footerSize)
+	d.leaf.space.ragged = false
+	return inFile(m.name, zeroRange(d.leaf.file, oldOff, off+m.bitmapArea-oldOff))
+}
+
+// appendFooter writes the footer at newOff, behind the file's end at oldSize.
+func (d *Disk) appendFooter(newOff, oldSize int64) error {
+	if err := reserve(d.leaf.file, oldSize, newOff+footerSize-oldSize); err != nil {
+		return err
+	}
+	raw, err := d.leaf.img.footer.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	_, err = writeFull(d.leaf.file, raw, newOff)
+	return err
+}

@@ -1,0 +1,214 @@
+// Package vhd reads, writes and makes Microsoft VHD disk images, differencing
+// disks above all: one base image, many small children that share it. A child
+// holds only what changed, and names its parent by identifier and path.
+//
+// One idea carries the package: a [Disk] is a chain of [Image]s, leaf first. An
+// Image is one .vhd file. What is done to content is a method of Disk; what
+// describes one file is a method of Image.
+//
+// [Open] opens a child and the parents that it needs. Sectors that the child
+// does not hold are read from the nearest parent that does; writes stay in the
+// child. [Create] makes images. [Inspect] looks at one file and follows nothing.
+//
+// # What is promised
+//
+// When a writable disk's program, machine or power ends at any moment:
+//
+//   - P1: What was written before [Disk.Sync] or [Disk.Close] returned nil is
+//     durable and reads back.
+//   - P2: A sector written since is wholly old or wholly new. No other sector
+//     changes, ever.
+//   - P3: The image opens: read-only without being changed, and writable after
+//     recovering by itself. No parent is changed by a byte.
+//   - P4: Writes of several sectors are not atomic together, as on any disk.
+//
+// This rests on assumptions about what is below: a write of 512 bytes is atomic
+// and harms no neighbour; fsync is honest; what was not synced persists in any
+// subset and order; space of a file that was never written reads as zeros. A
+// device that garbles a sector is out of scope.
+//
+// # What is not trusted
+//
+// Every number and every path in a file. Structures are checked before they are
+// used, nothing is allocated on their word alone, and parents are opened only
+// inside the directory that holds the image, unless [Options].Root says
+// otherwise.
+//
+// The terms and the layouts are those of the "Virtual Hard Disk Image Format
+// Specification", version 1.0, October 2006.
+package vhd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+// Disk is the content of a chain of images. It is safe for concurrent use.
+type Disk struct {
+	size    int64
+	layers  []layer // leaf first
+	windows *windowTable
+	cache   *cache
+
+	leaf      *leaf    // of a writable disk with blocks
+	syncs     *barrier // of a writable disk
+	parentErr error    // instead of what only a missing parent holds
+
+	// mu is held shared by overwrites of sectors that the leaf has and by makers
+	// of block maps, exclusively by all that changes who serves a sector.
+	// Readers that find their block map don't take it.
+	mu sync.RWMutex
+
+	// reuses counts the times that space which was freed became free to be
+	// taken: who reads through a map that is older than that reads again.
+	reuses atomic.Uint64
+
+	down   atomic.Pointer[error] // what every call gets once the disk is closed or broken
+	closed atomic.Bool
+}
+
+// Size is the size of the disk in bytes, a multiple of SectorSize.
+func (d *Disk) Size() int64 { return d.size }
+
+// Chain returns the disk's images, leaf first.
+func (d *Disk) Chain() []*Image {
+	chain := make([]*Image, len(d.layers))
+	for i := range d.layers {
+		chain[i] = d.layers[i].img
+	}
+	return chain
+}
+
+// ReadAt implements [io.ReaderAt]. Offset and length need not be whole sectors.
+// At the end of the disk the error is io.EOF.
+func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
+	switch err := d.usable(); {
+	case err != nil:
+		return 0, err
+	case off < 0:
+		return 0, d.outOfRange(off, int64(len(p)))
+	case len(p) == 0:
+		return 0, nil
+	case off >= d.size:
+		return 0, io.EOF
+	}
+	var end error
+	if int64(len(p)) > d.size-off {
+		p, end = p[:d.size-off], io.EOF
+	}
+	n, err := d.read(p, off)
+	if err != nil {
+		return n, d.opError(err)
+	}
+	return n, end
+}
+
+// WriteAt implements [io.WriterAt]. Offset and length need not be whole sectors.
+// A write that would pass the disk's end writes nothing and is ErrOutOfRange.
+//
+// What was written is durable after Sync. Until then, after a crash, each of
+// its sectors is wholly old or wholly new.
+func (d *Disk) WriteAt(p []byte, off int64) (int, error) {
+	if err := d.writable(off, int64(len(p))); err != nil {
+		return 0, err
+	}
+	n, err := d.write(p, off)
+	return n, d.opError(err)
+}
+
+// WriteZeroes makes n bytes from off on read as zeros. It gives space back
+// where nothing below shows through; over a parent's data, zeros are data like
+// any other. A range that would pass the disk's end is ErrOutOfRange, and
+// nothing is written.
+func (d *Disk) WriteZeroes(off, n int64) error {
+	if err := d.writable(off, n); err != nil {
+		return err
+	}
+	return d.opError(d.writeZeroes(off, n))
+}
+
+// Sync makes durable what was written before it was called. Calls that come
+// while one is at work share the next. On a read-only disk it does nothing.
+//
+// If the operating system can't say that all is on stable storage, the error
+// matches ErrBroken, as does every later one: what the file holds is not known
+// any more. Close the disk and open it again to recover what was durable.
+func (d *Disk) Sync() error {
+	if err := d.usable(); err != nil {
+		return err
+	}
+	if d.syncs == nil {
+		return nil
+	}
+	return d.opError(d.sync())
+}
+
+// Close syncs a writable disk, gives back the space that it kept for growth,
+// and closes all images. Calls still under way may get ErrClosed, as do all
+// later ones.
+func (d *Disk) Close() error {
+	if d.closed.Swap(true) {
+		return ErrClosed
+	}
+	closed := ErrClosed
+	d.down.Store(&closed)
+	var err error
+	if d.syncs != nil {
+		err = d.finish()
+	}
+	return errors.Join(err, d.closeFiles())
+}
+
+func (d *Disk) closeFiles() error {
+	var err error
+	for _, l := range d.layers {
+		err = errors.Join(err, inFile(l.img.name, l.file.Close()))
+	}
+	return err
+}
+
+// usable is why no call can be served.
+func (d *Disk) usable() error {
+	if err := d.down.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// writable is why nothing can be written to n bytes at off.
+func (d *Disk) writable(off, n int64) error {
+	switch err := d.usable(); {
+	case err != nil:
+		return err
+	case d.syncs == nil:
+		return ErrReadOnly
+	case off < 0 || n < 0 || n > d.size-off:
+		return d.outOfRange(off, n)
+	}
+	return nil
+}
+
+func (d *Disk) outOfRange(off, n int64) error {
+	return fmt.Errorf("%w: %d bytes at offset %d of a disk of %d", ErrOutOfRange, n, off, d.size)
+}
+
+// opError is what a call returns for err: a call that raced with Close says so,
+// and not what the operating system thinks of a closed file.
+func (d *Disk) opError(err error) error {
+	if err != nil && d.closed.Load() {
+		return ErrClosed
+	}
+	return err
+}
+
+// breakDown ends the use of the disk after a failure that left unknown what
+// its file holds (W11).
+func (d *Disk) breakDown(cause error) error {
+	err := inFile(d.layers[0].img.name, fmt.Errorf("%w: %w", ErrBroken, cause))
+	d.syncs.broken.Store(&err)
+	d.down.CompareAndSwap(nil, &err)
+	return err
+}

@@ -1,0 +1,243 @@
+package vhd
+
+import "errors"
+
+// write writes p, which is on the disk, at off, and says how much of it.
+func (d *Disk) write(p []byte, off int64) (int, error) {
+	if d.leaf == nil {
+		return d.writeFixed(p, off)
+	}
+	for done := 0; done < len(p); {
+		at := off + int64(done)
+		n := int(min(int64(len(p)-done), windowSize-at%windowSize))
+		m, err := d.writePiece(p[done:done+n], at)
+		if err != nil {
+			return done + m, err
+		}
+		done += n
+	}
+	return len(p), nil
+}
+
+// writeFixed writes to a fixed leaf, where every sector has its place.
+func (d *Disk) writeFixed(p []byte, off int64) (int, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if err := d.usable(); err != nil {
+		return 0, err
+	}
+	t := transfer{disk: d, p: p, write: true, to: len(p), off: off}
+	return t.finish()
+}
+
+// writePiece writes p to one window.
+func (d *Disk) writePiece(p []byte, off int64) (int, error) {
+	if (off|int64(len(p)))%SectorSize == 0 {
+		if n, written, err := d.overwrite(p, off); written {
+			return n, err
+		}
+	}
+	if err := d.flushIfLarge(); err != nil {
+		return 0, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return 0, err
+	}
+	return d.writeSectors(p, off)
+}
+
+// overwrite writes whole sectors that the leaf has already, in place (W1).
+// written is false if it can't tell that they are, and then wrote nothing.
+func (d *Disk) overwrite(p []byte, off int64) (n int, written bool, err error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if err := d.usable(); err != nil {
+		return 0, true, err
+	}
+	window := off / windowSize
+	m := d.windows.get(window)
+	at := int(off - window*windowSize)
+	if m == nil || !m.inLeaf(at/SectorSize, (at+len(p))/SectorSize) {
+		return 0, false, nil
+	}
+	m.touch()
+	t := transfer{disk: d, p: p, write: true}
+	if n, err = t.add(m, 0, at); err == nil {
+		n, err = t.finish()
+	}
+	return n, true, err
+}
+
+// inLeaf says whether the leaf serves all sectors of the window from start to
+// end.
+func (m *blockMap) inLeaf(start, end int) bool {
+	for i := m.find(start); i < len(m.extents) && int(m.extents[i].start) < end; i++ {
+		if m.extents[i].layer != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// flushIfLarge syncs when what a sync would publish takes much memory.
+func (d *Disk) flushIfLarge() error {
+	d.mu.RLock()
+	large := d.leaf.dirtyCost > maxDirtyCost
+	d.mu.RUnlock()
+	if large {
+		return d.sync()
+	}
+	return nil
+}
+
+// writeSectors writes p at off. Sectors that p has only a part of are read,
+// changed and written whole (W9). The disk's lock is held exclusively.
+func (d *Disk) writeSectors(p []byte, off int64) (int, error) {
+	for done := 0; done < len(p); {
+		at := off + int64(done)
+		inSector := at % SectorSize
+		n := len(p) - done
+		var err error
+		if inSector != 0 || n < SectorSize {
+			n = int(min(int64(n), SectorSize-inSector))
+			err = d.writePart(p[done:done+n], at)
+		} else {
+			n -= n % SectorSize
+			err = d.writeWhole(p[done:done+n], at/SectorSize)
+		}
+		if err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return len(p), nil
+}
+
+// writePart writes a part of one sector.
+func (d *Disk) writePart(p []byte, off int64) error {
+	var buf [SectorSize]byte
+	sector := off / SectorSize
+	if _, err := d.readLocked(buf[:], sector*SectorSize); err != nil {
+		return err
+	}
+	copy(buf[off%SectorSize:], p)
+	return d.writeWhole(buf[:], sector)
+}
+
+// readLocked reads within one window, for who holds the disk's lock.
+func (d *Disk) readLocked(p []byte, off int64) (int, error) {
+	window := off / windowSize
+	m := d.windows.get(window)
+	if m == nil {
+		m = d.blockMapLocked(window)
+	}
+	t := transfer{disk: d, p: p}
+	if n, err := t.add(m, 0, int(off-window*windowSize)); err != nil {
+		return n, err
+	}
+	return t.finish()
+}
+
+// writeWhole writes whole sectors of one window.
+func (d *Disk) writeWhole(p []byte, sector int64) error {
+	spb := d.leaf.img.sectorsPerBlock
+	news := false
+	for len(p) > 0 {
+		inBlock := sector % spb
+		n := min(int64(len(p))/SectorSize, spb-inBlock)
+		isNew, err := d.writeBlock(p[:n*SectorSize], sector/spb, inBlock)
+		if err != nil {
+			return err
+		}
+		news = news || isNew
+		p, sector = p[n*SectorSize:], sector+n
+	}
+	if window := (sector - 1) / windowSectors; !news && d.windows.get(window) == nil {
+		d.blockMapLocked(window) // for the next overwrite
+	}
+	return nil
+}
+
+// writeBlock writes sectors of one block and notes that they are there, in this
+// order (W2). It says whether that is news.
+func (d *Disk) writeBlock(p []byte, index, inBlock int64) (news bool, err error) {
+	w := d.leaf
+	b, err := w.block(index)
+	if err != nil {
+		return false, err
+	}
+	n := int64(len(p)) / SectorSize
+	if b.off == 0 {
+		return true, d.writeNewBlock(p, b, inBlock)
+	}
+	if _, err := writeFull(w.file, p, w.dataOff(b, inBlock)); err != nil {
+		return false, inFile(w.img.name, err)
+	}
+	if !w.set(b, inBlock, n) {
+		return false, nil
+	}
+	d.remap(b, inBlock, n)
+	return true, nil
+}
+
+// writeNewBlock writes the first sectors of a block that gets its place now
+// (W3).
+func (d *Disk) writeNewBlock(p []byte, b *leafBlock, inBlock int64) error {
+	w := d.leaf
+	off, fresh, err := d.allocate()
+	if err != nil {
+		return err
+	}
+	dataOff := off + w.img.bitmapArea
+	if !w.hasParent && !fresh { // W10
+		err = zeroRange(w.file, dataOff, w.img.header.BlockSize)
+	}
+	if err == nil {
+		_, err = writeFull(w.file, p, dataOff+inBlock*SectorSize)
+	}
+	if err != nil {
+		w.release(off)
+		return inFile(w.img.name, err)
+	}
+	w.place(b, off)
+	w.set(b, inBlock, int64(len(p))/SectorSize)
+	if w.hasParent {
+		d.remap(b, inBlock, int64(len(p))/SectorSize)
+	} else {
+		d.remap(b, 0, w.img.sectorsPerBlock)
+	}
+	return nil
+}
+
+// remap publishes that n sectors of a block are in the leaf now, or, if the
+// block has no place, are holes. Maps that were never made need nothing.
+func (d *Disk) remap(b *leafBlock, inBlock, n int64) {
+	first := b.index*d.leaf.img.sectorsPerBlock + inBlock
+	end := min(first+n, d.size/SectorSize)
+	for first < end {
+		window := first / windowSectors
+		next := min((window+1)*windowSectors, end)
+		if m := d.windows.get(window); m != nil {
+			start := first - window*windowSectors
+			e := mapExtent{start: uint16(start), end: uint16(start + next - first), layer: hole} //nolint:gosec // at most windowSectors
+			if b.off != 0 {
+				e.layer, e.off = 0, d.leaf.dataOff(b, first-b.index*d.leaf.img.sectorsPerBlock)
+			}
+			d.publish(window, m.with(e))
+		}
+		first = next
+	}
+}
+
+// writeFull is w.WriteAt, which must not write less without an error.
+func writeFull(f File, p []byte, off int64) (int, error) {
+	n, err := f.WriteAt(p, off)
+	if err == nil && n < len(p) {
+		err = errShortWrite
+	}
+	return n, err
+}
+
+var errShortWrite = errors.New("vhd: file wrote less than it was given")
