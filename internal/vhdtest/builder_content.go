@@ -1,5 +1,7 @@
 package vhdtest
 
+import "slices"
+
 // Content is what the disk reads as over its parent's content, which is nil for a disk without one: a sector
 // that is here is the disk's own; one that isn't is the parent's, and zeros past the parent's end.
 func (img *Image) Content(t TB, parent []byte) []byte {
@@ -22,8 +24,7 @@ func ContentRange(t TB, chain []*Image, off, n int64) []byte {
 		t.Fatalf("vhdtest: %d bytes at %d of a disk of %d", n, off, chain[0].Size)
 	}
 	content := make([]byte, n)
-	for depth := len(chain) - 1; depth >= 0; depth-- {
-		img := chain[depth]
+	for _, img := range slices.Backward(chain) {
 		if img.diskType() != Differencing {
 			clear(content)
 		}

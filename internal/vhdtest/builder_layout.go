@@ -3,6 +3,7 @@ package vhdtest
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 	"math"
 	"unicode/utf16"
 )
@@ -34,9 +35,7 @@ func (img *Image) layout(t TB) ([]piece, int64) {
 		batOff = l.next(table, 0, 0)
 	}
 	l.extend(batOff + table)
-	for slot, off := range img.placeLocators(l, true) {
-		locators[slot] = off
-	}
+	maps.Copy(locators, img.placeLocators(l, true))
 	blockOffs := img.placeBlocks(l)
 
 	l.add(img.headerOff(), img.header(t, batOff, locators))
@@ -323,21 +322,16 @@ func (img *Image) addFooter(t TB, l *layouter) {
 // GeometryOf is the computation of the specification's appendix.
 func GeometryOf(size int64) Geometry {
 	nsectors := min(size/SectorSize, 65535*16*255)
-	sectors, heads, cylTimesHeads := int64(17), int64(0), int64(0)
 	if nsectors >= 65535*16*63 {
-		sectors, heads = 255, 16
-		cylTimesHeads = nsectors / sectors
-	} else {
-		cylTimesHeads = nsectors / sectors
-		heads = max(4, (cylTimesHeads+1023)/1024)
-		if cylTimesHeads >= heads*1024 || heads > 16 {
-			sectors, heads = 31, 16
-			cylTimesHeads = nsectors / sectors
-		}
-		if cylTimesHeads >= heads*1024 {
-			sectors, heads = 63, 16
-			cylTimesHeads = nsectors / sectors
-		}
+		return Geometry{uint16(nsectors / 255 / 16), 16, 255}
+	}
+	sectors, cylTimesHeads := int64(17), nsectors/17
+	heads := max(4, (cylTimesHeads+1023)/1024)
+	if cylTimesHeads >= heads*1024 || heads > 16 {
+		sectors, heads, cylTimesHeads = 31, 16, nsectors/31
+	}
+	if cylTimesHeads >= heads*1024 {
+		sectors, heads, cylTimesHeads = 63, 16, nsectors/63
 	}
 	return Geometry{uint16(cylTimesHeads / heads), uint8(heads), uint8(sectors)}
 }

@@ -1,6 +1,9 @@
 package vhdtest
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Model is a chain of disks in plain memory, to compare an engine with. It is not safe for concurrent use.
 type Model struct {
@@ -132,6 +135,7 @@ func (m *Model) Owner(sector int64) (depth int, certain bool) {
 			return len(m.layers) - 1 - i, true
 		case zeroed:
 			return NoOwner, false
+		case untouched:
 		}
 	}
 	return NoOwner, true
@@ -164,8 +168,7 @@ func (m *Model) merged(sector int64) []byte {
 	start := sector * SectorSize
 	out := make([]byte, m.sectorLen(sector))
 	n := int64(len(out)) // how much of it every layer so far has
-	for i := len(m.layers) - 1; i >= 0; i-- {
-		l := m.layers[i]
+	for _, l := range slices.Backward(m.layers) {
 		if n = min(n, l.size-start); n <= 0 {
 			break
 		}
