@@ -90,8 +90,8 @@ func (r *RecordFS) OpenFile(name string, flag int, perm fs.FileMode) (vhd.File, 
 
 func (r *RecordFS) wrap(f vhd.File, name string) vhd.File {
 	wrapped := recordFile{fsys: r, inner: f, name: name}
-	if handle, ok := f.(osHandle); ok && !r.HideHandles {
-		return &recordHandle{recordFile: wrapped, handle: handle}
+	if conn, ok := f.(syscall.Conn); ok && !r.HideHandles {
+		return &recordConn{recordFile: wrapped, conn: conn}
 	}
 	return &wrapped
 }
@@ -198,29 +198,16 @@ func (f *recordFile) Close() error {
 	return f.inner.Close()
 }
 
-// osHandle is what an *os.File has and a File in memory has not.
-type osHandle interface {
-	Fd() uintptr
-	SyscallConn() (syscall.RawConn, error)
-}
-
-var _ osHandle = (*os.File)(nil)
-
-// recordHandle is a recordFile around an *os.File, through which the
-// operating system can be reached.
-type recordHandle struct {
+// recordConn is a recordFile around a file of the operating system, which can
+// be reached through it.
+type recordConn struct {
 	recordFile
-	handle osHandle
+	conn syscall.Conn
 }
 
-func (f *recordHandle) Fd() uintptr {
-	_ = f.fsys.record(Op{Kind: OpControl, Name: f.name}) // has no error to answer with
-	return f.handle.Fd()
-}
-
-func (f *recordHandle) SyscallConn() (syscall.RawConn, error) {
+func (f *recordConn) SyscallConn() (syscall.RawConn, error) {
 	if err := f.fsys.record(Op{Kind: OpControl, Name: f.name}); err != nil {
 		return nil, err
 	}
-	return f.handle.SyscallConn()
+	return f.conn.SyscallConn()
 }

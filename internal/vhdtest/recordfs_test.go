@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -97,15 +98,16 @@ func TestARecordedFileHasWhatTheWrappedFileHas(t *testing.T) {
 		r := vhdtest.NewRecordFS(osFS{t.TempDir()})
 		r.HideHandles = hidden
 		f := openFile(t, r, "a", rw)
-		fd, ok := f.(interface{ Fd() uintptr })
+		conn, ok := f.(syscall.Conn)
 		require.Equal(t, !hidden, ok)
 		if ok {
-			require.NotZero(t, fd.Fd())
+			_, err := conn.SyscallConn()
+			require.NoError(t, err)
 			require.Equal(t, 1, r.Count(vhdtest.OpControl))
 		}
 	}
 	f := openFile(t, vhdtest.NewRecordFS(vhdtest.NewMemFS()), "a", rw)
-	_, ok := f.(interface{ Fd() uintptr })
+	_, ok := f.(syscall.Conn)
 	require.False(t, ok, "a file in memory has no handle")
 }
 
