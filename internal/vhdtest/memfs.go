@@ -383,6 +383,9 @@ func (m *MemFS) ReadFile(name string) ([]byte, error) {
 	}
 	node.mu.RLock()
 	defer node.mu.RUnlock()
+	if node.mode.IsDir() {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: syscall.EISDIR}
+	}
 	data := make([]byte, node.data.size)
 	node.data.readAt(data, 0)
 	return data, nil

@@ -167,24 +167,24 @@ func TestWhatTruncateCutsOffReadsAsZerosWhenTheFileGrowsAgain(t *testing.T) {
 
 func TestAnyWritesReadBackAsFromAnOperatingSystemsFile(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	real, err := os.OpenFile(filepath.Join(t.TempDir(), "a"), rw, 0o644)
+	onDisk, err := os.OpenFile(filepath.Join(t.TempDir(), "a"), rw, 0o644)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = real.Close() })
+	t.Cleanup(func() { _ = onDisk.Close() })
 	mem := openFile(t, vhdtest.NewMemFS(), "a", rw)
 	for range 500 {
 		off, n := rng.Int64N(300000), rng.IntN(9000)
 		if rng.IntN(5) == 0 {
-			require.NoError(t, real.Truncate(off))
+			require.NoError(t, onDisk.Truncate(off))
 			require.NoError(t, mem.Truncate(off))
 			continue
 		}
 		data := fill(byte(rng.Uint32()), n)
-		writeAt(t, real, data, off)
+		writeAt(t, onDisk, data, off)
 		writeAt(t, mem, data, off)
 	}
-	size := sizeOf(t, real)
+	size := sizeOf(t, onDisk)
 	require.Equal(t, size, sizeOf(t, mem))
-	require.True(t, bytes.Equal(readAt(t, real, size, 0), readAt(t, mem, size, 0)))
+	require.True(t, bytes.Equal(readAt(t, onDisk, size, 0), readAt(t, mem, size, 0)))
 }
 
 func TestRenameReplacesAFile(t *testing.T) {
@@ -276,6 +276,8 @@ func TestWhatIsNoRegularFileOpensAndCanNotBeRead(t *testing.T) {
 		require.ErrorIs(t, err, want)
 	}
 	_, err := m.OpenFile("d", os.O_RDWR, 0)
+	require.ErrorIs(t, err, syscall.EISDIR)
+	_, err = m.ReadFile("d")
 	require.ErrorIs(t, err, syscall.EISDIR)
 }
 
