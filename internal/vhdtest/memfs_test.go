@@ -296,7 +296,7 @@ func TestLinkIsThereOnlyWhenAskedFor(t *testing.T) {
 	b, err := m.Stat("b")
 	require.NoError(t, err)
 	require.Equal(t, "b", b.Name())
-	require.True(t, a.Sys() == b.Sys(), "two names of one file")
+	require.Same(t, a.Sys(), b.Sys(), "two names of one file")
 }
 
 func TestTimesAreThoseOfTheClock(t *testing.T) {
