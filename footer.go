@@ -189,15 +189,15 @@ func checksum(raw []byte, fieldOff int) uint32 {
 	return ^sum
 }
 
-// epoch is the start of the format's time, 2000-01-01 00:00 UTC, in Unix time.
-const epoch = 946684800
+// epoch2000 is the start of the format's time, 2000-01-01 00:00 UTC, in Unix time.
+const epoch2000 = 946684800
 
 // decodeTime is the time of a stamp. 0 means unset.
 func decodeTime(stamp uint32) time.Time {
 	if stamp == 0 {
 		return time.Time{}
 	}
-	return time.Unix(epoch+int64(stamp), 0).UTC()
+	return time.Unix(epoch2000+int64(stamp), 0).UTC()
 }
 
 // encodeTime is the stamp of a time, cut to whole seconds. The zero time is 0.
@@ -205,7 +205,7 @@ func encodeTime(t time.Time) (uint32, error) {
 	if t.IsZero() {
 		return 0, nil
 	}
-	stamp := t.Unix() - epoch
+	stamp := t.Unix() - epoch2000
 	if stamp < 0 || stamp > math.MaxUint32 {
 		return 0, fmt.Errorf("vhd: time %v can not be stored: %w, want 2000 to 2136", t, ErrUnsupported)
 	}

@@ -170,7 +170,7 @@ func (p storedPath) candidates(dir string, hasDrives bool) []string {
 	switch {
 	case p.foreign:
 	case hasDrives && p.drive == "":
-		names = append(names, joinName(driveOf(dir)+"/", p.components))
+		names = append(names, joinName(volumeOf(dir)+"/", p.components))
 	case hasDrives == (p.drive != ""):
 		names = append(names, joinName(p.drive+"/", p.components))
 	}
@@ -183,20 +183,26 @@ func (p storedPath) candidates(dir string, hasDrives bool) []string {
 // base is the file's own name.
 func (p storedPath) base() string { return p.components[len(p.components)-1] }
 
-// driveOf is the drive of an absolute name, or empty.
-func driveOf(name string) string {
+// volumeOf is what an absolute, slash-separated name has in front of its first
+// directory: on Windows a drive or a share, elsewhere nothing.
+func volumeOf(name string) string {
 	if len(name) >= 2 && name[1] == ':' {
 		return name[:2]
 	}
-	return ""
+	if !strings.HasPrefix(name, "//") {
+		return ""
+	}
+	server, rest, _ := strings.Cut(name[2:], "/")
+	share, _, _ := strings.Cut(rest, "/")
+	return "//" + server + "/" + share
 }
 
 // joinName is the name of what components lead to from the absolute dir. It
-// never leaves the root: the parent of that is itself.
+// never leaves the volume: the parent of its root is itself.
 func joinName(dir string, components []string) string {
-	drive := driveOf(dir)
+	volume := volumeOf(dir)
 	var at []string
-	for c := range strings.SplitSeq(dir[len(drive):], "/") {
+	for c := range strings.SplitSeq(dir[len(volume):], "/") {
 		if c != "" {
 			at = append(at, c)
 		}
@@ -208,5 +214,5 @@ func joinName(dir string, components []string) string {
 		}
 		at = append(at, c)
 	}
-	return drive + "/" + strings.Join(at, "/")
+	return volume + "/" + strings.Join(at, "/")
 }

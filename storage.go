@@ -5,7 +5,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"time"
 )
@@ -47,6 +46,11 @@ type File interface {
 // linker is an FS that can give a file a second name.
 type linker interface {
 	Link(oldname, newname string) error
+}
+
+// statter is an FS that can say which file a name stands for.
+type statter interface {
+	Stat(name string) (fs.FileInfo, error)
 }
 
 // ReadOnlyFile makes a File of size bytes for a parent, or a whole read-only
@@ -107,6 +111,10 @@ func (r rootFS) Remove(name string) error {
 	return r.explain(r.root.Remove(filepath.FromSlash(name)))
 }
 
+func (r rootFS) Stat(name string) (fs.FileInfo, error) {
+	return r.root.Stat(filepath.FromSlash(name))
+}
+
 func (r rootFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	dir, err := r.root.Open(filepath.FromSlash(name))
 	if err != nil {
@@ -159,6 +167,8 @@ func (osFS) Link(oldname, newname string) error {
 
 func (osFS) Remove(name string) error { return os.Remove(filepath.FromSlash(name)) }
 
+func (osFS) Stat(name string) (fs.FileInfo, error) { return os.Stat(filepath.FromSlash(name)) }
+
 func (osFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	return os.ReadDir(filepath.FromSlash(name))
 }
@@ -169,69 +179,4 @@ func (osFS) SyncDir(name string) error {
 		return err
 	}
 	return syncDir(dir)
-}
-
-// place is an FS and how names that begin with a slash, as resolving a parent
-// makes them, are written in it.
-type place struct {
-	fs        FS
-	prefix    string // of absolute names, which is not part of the FS's: its root
-	root      string // absolute: outside it no parent is opened; "/" is everywhere
-	hasDrives bool
-	release   func() error // closes what the place holds open
-}
-
-// open opens a file by its absolute name, if the root allows it, without
-// waiting for the other end of a FIFO.
-func (p *place) open(name string, flag int) (File, error) {
-	own, err := p.own(name)
-	if err != nil {
-		return nil, err
-	}
-	return p.fs.OpenFile(own, flag, 0)
-}
-
-func (p *place) readDir(name string) ([]fs.DirEntry, error) {
-	own, err := p.own(name)
-	if err != nil {
-		return nil, err
-	}
-	return p.fs.ReadDir(own)
-}
-
-// own is an absolute name as the FS has it. It is the gate in front of every
-// parent: what is outside the root is not even asked for.
-func (p *place) own(name string) (string, error) {
-	if !isWithin(p.root, name) {
-		return "", ErrOutsideRoot
-	}
-	if own, ok := cutDir(p.prefix, name); ok {
-		return own, nil
-	}
-	return "", ErrOutsideRoot
-}
-
-// isWithin says whether an absolute name is below the directory root, or it.
-func isWithin(root, name string) bool {
-	if root == "/" {
-		return true
-	}
-	_, ok := cutDir(root, name)
-	return ok
-}
-
-// cutDir is an absolute name as seen from dir, if it is below that.
-func cutDir(dir, name string) (string, bool) {
-	switch {
-	case dir == "":
-		return name, true
-	case name == dir:
-		return ".", true
-	case dir[len(dir)-1] != '/':
-		dir += "/"
-	}
-	if len(name) > len(dir) && name[:len(dir)] == dir {
-		return name[len(dir):], path.Clean(name) == name
-	}
-	return "", false
 }

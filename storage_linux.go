@@ -2,13 +2,10 @@ package vhd
 
 import (
 	"errors"
-	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-const openNonblock = unix.O_NONBLOCK
 
 // reserve makes sure that n bytes of the file from off on can be written
 // without the file system running full. Where that can't be had it does
@@ -44,10 +41,8 @@ func onDescriptor(f File, do func(fd int) error) error {
 		for err = do(int(fd)); errors.Is(err, unix.EINTR); err = do(int(fd)) {
 		}
 	})
-	return errors.Join(ctlErr, err)
-}
-
-// syncDir makes a directory durable, and closes it.
-func syncDir(dir *os.File) error {
-	return errors.Join(dir.Sync(), dir.Close())
+	if ctlErr != nil {
+		return ctlErr
+	}
+	return err
 }

@@ -1,0 +1,315 @@
+package vhd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Options say how images are opened. The zero Options open for reading, and
+// look for parents in the directory that holds the image and nowhere else.
+type Options struct {
+	// Writable opens the leaf for writing. Parents are always read-only.
+	Writable bool
+
+	// FS is where names are looked up; nil: the operating system's files.
+	FS FS
+
+	// Root is the directory outside which no parent is opened; empty: the one
+	// that holds the image. "/" is any local path. Symbolic links in Root itself
+	// are followed, once; in the operating system's files, those below it are
+	// followed only as far as they stay inside. In an FS of the caller's Root is
+	// a matter of names alone.
+	Root string
+
+	// Search lists further directories, inside Root, to look for a parent in:
+	// first by its name, then by its identifier among all files there.
+	Search []string
+
+	// MapPath returns names to try first for a path as it is stored in an
+	// image. They are names as Open takes them, and must be inside Root.
+	MapPath func(stored string) []string
+
+	// NoParents opens the leaf alone. Reading what only a parent holds is
+	// ErrParentNotFound, never zeros.
+	NoParents bool
+
+	// IgnoreParentIdentity accepts a parent whose identifier is not the one
+	// that its child recorded. What is read then may be nonsense.
+	IgnoreParentIdentity bool
+
+	// MaxDepth is the number of images in the longest chain opened; 0: 256.
+	MaxDepth int
+
+	// CacheSize is how many bytes of block maps are kept in memory; 0: 32 MiB.
+	CacheSize int64
+
+	// Lock says how the files are guarded against others.
+	Lock LockMode
+}
+
+const (
+	defaultMaxDepth  = 256
+	defaultCacheSize = 32 << 20
+)
+
+func (o *Options) maxDepth() int {
+	if o.MaxDepth <= 0 {
+		return defaultMaxDepth
+	}
+	return o.MaxDepth
+}
+
+// Open opens the image called name and the parents that it needs. A nil opts is
+// the zero Options: read-only, and parents are looked for in the directory that
+// holds the image, and nowhere else.
+//
+// What can't be parsed is a *FormatError, a parent that can't be opened a
+// *ParentError. An image that another program has open for writing, or, when
+// it is to be written, for reading, is ErrLocked.
+//
+// An image that a writer left unfinished (see [Image.NeedsRecovery]) is read as
+// it is; opened for writing, it is mended first. An image to be written whose
+// blocks overlap each other or metadata is ErrCorrupt.
+func Open(name string, opts *Options) (*Disk, error) {
+	o := optionsOf(opts)
+	c := chain{opts: o}
+	disk, err := c.open(name)
+	if err != nil {
+		c.close()
+		return nil, inFile(name, err)
+	}
+	return disk, nil
+}
+
+// OpenChain opens a chain that the caller puts together, leaf first. Nothing
+// else is opened, whatever the images say about their parents; with
+// [Options].NoParents the chain may end early. Each parent's identifier is
+// checked, unless [Options].IgnoreParentIdentity is set. FS, Root, Search and
+// MapPath are not used.
+//
+// A file is named in errors, and by [Image.Name], as its Stat names it. The Disk
+// closes the files when it is closed; if OpenChain fails they stay open.
+func OpenChain(opts *Options, files ...File) (*Disk, error) {
+	c := chain{opts: optionsOf(opts)}
+	for i, f := range files {
+		name := fmt.Sprintf("image %d", i)
+		if info, err := f.Stat(); err == nil && info.Name() != "" {
+			name = info.Name()
+		}
+		if err := c.check(len(c.links)); err != nil {
+			return nil, inFile(name, err)
+		}
+		l, err := c.load(name, f, c.opts.Writable && i == 0)
+		if err == nil && i > 0 {
+			err = c.fits(l)
+		}
+		if err != nil {
+			return nil, inFile(name, err)
+		}
+		c.links = append(c.links, l)
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("vhd: a chain of no files: %w", fs.ErrInvalid)
+	}
+	if last := c.last(); last.needsParent() && !c.opts.NoParents {
+		return nil, inFile(last.img.name, ErrParentNotFound)
+	}
+	return c.disk()
+}
+
+func optionsOf(opts *Options) *Options {
+	if opts == nil {
+		return &Options{}
+	}
+	return opts
+}
+
+// chain is a chain of images while it is being opened.
+type chain struct {
+	opts  *Options
+	links []link // leaf first
+	place *place // nil until a parent is looked for
+}
+
+// link is one image of a chain.
+type link struct {
+	img  *Image
+	file File
+	info fs.FileInfo
+	abs  string // its absolute name in the place
+}
+
+func (l *link) needsParent() bool { return l.img.footer.Type == Differencing }
+
+func (c *chain) last() *link { return &c.links[len(c.links)-1] }
+
+// open opens the leaf, and parent after parent until one needs none.
+func (c *chain) open(name string) (*Disk, error) {
+	leaf, err := c.openLeaf(name)
+	if err != nil {
+		return nil, err
+	}
+	c.links = append(c.links, leaf)
+	if err := c.openParents(name); err != nil {
+		return nil, err
+	}
+	return c.disk()
+}
+
+// openParents opens the parents that the last image of the chain needs. name is
+// the leaf's.
+func (c *chain) openParents(name string) error {
+	if !c.last().needsParent() || c.opts.NoParents {
+		return nil
+	}
+	if err := c.enterPlace(name); err != nil {
+		return err
+	}
+	defer c.place.release()
+	for c.last().needsParent() {
+		if err := c.check(len(c.links)); err != nil {
+			return inFile(c.last().img.name, err)
+		}
+		parent, err := c.findParent(c.last())
+		if err != nil {
+			return err
+		}
+		c.links = append(c.links, parent)
+	}
+	return nil
+}
+
+// enterPlace finds out where parents of the image called name are looked for.
+func (c *chain) enterPlace(name string) (err error) {
+	if c.place, err = newPlace(name, c.opts); err != nil {
+		return err
+	}
+	base := filepath.Base(name)
+	if !c.place.local {
+		base = name[lastSlash(name)+1:]
+	}
+	c.links[0].abs = joinName(c.place.dir, []string{base})
+	return nil
+}
+
+func lastSlash(name string) int {
+	for i := len(name) - 1; i >= 0; i-- {
+		if name[i] == '/' {
+			return i
+		}
+	}
+	return -1
+}
+
+// check is why a chain that has depth images can't have one more.
+func (c *chain) check(depth int) error {
+	if depth >= c.opts.maxDepth() {
+		return fmt.Errorf("%w: more than %d images", ErrChainTooDeep, c.opts.maxDepth())
+	}
+	return nil
+}
+
+// openLeaf opens the image that the caller named.
+func (c *chain) openLeaf(name string) (link, error) {
+	flag := os.O_RDONLY
+	if c.opts.Writable {
+		flag = os.O_RDWR
+	}
+	fsys := c.opts.FS
+	if fsys == nil {
+		fsys = osFS{}
+	}
+	f, err := fsys.OpenFile(name, flag, 0)
+	if err != nil {
+		return link{}, err
+	}
+	l, err := c.load(name, f, c.opts.Writable)
+	if err == nil {
+		err = c.isStill(fsys, name, &l)
+	}
+	if err != nil {
+		return link{}, errors.Join(err, f.Close())
+	}
+	return l, nil
+}
+
+// load locks a file and reads its structures. The file stays the caller's to
+// close.
+func (c *chain) load(name string, f File, exclusive bool) (link, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return link{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return link{}, errNotRegular
+	}
+	if err := c.opts.Lock.lock(f, exclusive); err != nil {
+		return link{}, err
+	}
+	if exclusive { // it may have changed until it was locked
+		if info, err = f.Stat(); err != nil {
+			return link{}, err
+		}
+	}
+	img, err := readImage(name, f, info.Size())
+	if err != nil {
+		return link{}, err
+	}
+	return link{img: img, file: f, info: info}, nil
+}
+
+var errNotRegular = fmt.Errorf("%w: it is not a regular file", ErrUnsupported)
+
+// isStill makes sure that the name, once the file is locked, still stands for
+// the file: who replaced it has another lock.
+func (c *chain) isStill(fsys FS, name string, l *link) error {
+	s, ok := fsys.(statter)
+	if !ok || c.opts.Lock == LockNone {
+		return nil
+	}
+	now, err := s.Stat(name)
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(now, l.info) {
+		return fmt.Errorf("%w: it was replaced while it was opened", ErrLocked)
+	}
+	return nil
+}
+
+// disk makes a Disk of the chain.
+func (c *chain) disk() (*Disk, error) {
+	cacheSize := c.opts.CacheSize
+	if cacheSize <= 0 {
+		cacheSize = defaultCacheSize
+	}
+	d := &Disk{size: c.links[0].img.footer.CurrentSize, cache: &cache{limit: cacheSize}}
+	for i := range c.links {
+		l := layer{img: c.links[i].img, file: c.links[i].file}
+		if l.img.footer.Type != Fixed {
+			l.table = newTable(l.img, d.cache)
+		}
+		d.layers = append(d.layers, l)
+	}
+	if last := c.last(); last.needsParent() {
+		d.parentErr = inFile(last.img.name, fmt.Errorf("%w: parents were not opened", ErrParentNotFound))
+	}
+	if d.layers[0].table != nil {
+		d.windows = newWindowTable(d.size)
+	}
+	if c.opts.Writable {
+		if err := d.startWriting(); err != nil {
+			return nil, inFile(d.layers[0].img.name, err)
+		}
+	}
+	return d, nil
+}
+
+func (c *chain) close() {
+	for _, l := range c.links {
+		_ = l.file.Close() // nothing was written that could be lost
+	}
+}

@@ -1,0 +1,286 @@
+package vhd
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// CreateOptions say what Create makes.
+type CreateOptions struct {
+	// Options are as for Open, of the new image and of its parents. The disk is
+	// always open for writing. With an empty Root, Parent may be anywhere, and
+	// its own parents are looked for in the directory that holds it.
+	Options
+
+	Type      DiskType  // zero: Differencing if Parent is given, else Dynamic
+	Size      int64     // bytes, a multiple of SectorSize; zero for a differencing disk: its parent's
+	Parent    string    // name of the parent of a differencing disk
+	BlockSize int64     // bytes, a power of two from 512 to 256 MiB; zero: 2 MiB
+	ID        uuid.UUID // identifier; zero: a new one
+	Time      time.Time // of creation; zero: now
+}
+
+// Create makes an image and opens it for writing. It appears under its name
+// whole, or not at all, whatever happens meanwhile. A file that has the name
+// already is left alone: the error matches [fs.ErrExist].
+//
+// A new image takes no space for what was not written, and reads as zeros, or
+// as its parent does. A differencing disk records its parent's identifier, time
+// of last modification, and both its path relative to the new image and its
+// absolute path, as Windows does. It may be larger or smaller than its parent.
+//
+// Dynamic and differencing disks have at most 2040 GiB.
+func Create(name string, opts CreateOptions) (*Disk, error) {
+	opts.Writable = true
+	c := creation{name: name, opts: &opts, chain: chain{opts: &opts.Options}}
+	disk, err := c.create()
+	if err != nil {
+		c.chain.close()
+		return nil, inFile(name, err)
+	}
+	return disk, nil
+}
+
+// creation is an image on its way into being.
+type creation struct {
+	name  string
+	opts  *CreateOptions
+	chain chain // its parents
+	image newImage
+}
+
+func (c *creation) create() (*Disk, error) {
+	c.image = newImage{diskType: c.opts.Type, size: c.opts.Size, blockSize: c.opts.BlockSize, id: c.opts.ID, time: c.opts.Time}
+	if err := c.fillIn(); err != nil {
+		return nil, err
+	}
+	if err := c.image.check(); err != nil {
+		return nil, err
+	}
+	dir, err := c.directory()
+	if err != nil {
+		return nil, err
+	}
+	if err := dir.publish(c.image.write); err != nil {
+		return nil, err
+	}
+	disk, err := c.open()
+	if err != nil && !errors.Is(err, ErrLocked) { // unless it is somebody else's by now
+		err = errors.Join(err, dir.fs.Remove(dir.name))
+	}
+	return disk, err
+}
+
+// fillIn puts what the caller left to us in place of zeros, and opens the
+// parent.
+func (c *creation) fillIn() error {
+	n := &c.image
+	switch {
+	case n.diskType == 0 && c.opts.Parent != "":
+		n.diskType = Differencing
+	case n.diskType == 0:
+		n.diskType = Dynamic
+	}
+	if (n.diskType == Differencing) != (c.opts.Parent != "") {
+		return fmt.Errorf("vhd: a %v disk with parent %q: %w", n.diskType, c.opts.Parent, fs.ErrInvalid)
+	}
+	if n.blockSize == 0 {
+		n.blockSize = defaultBlockSize
+	}
+	if n.time.IsZero() {
+		n.time = time.Now() //nolint:forbidigo // the one place where an image gets its time
+	}
+	if n.id == (uuid.UUID{}) {
+		var err error
+		if n.id, err = uuid.NewRandom(); err != nil {
+			return err
+		}
+	}
+	if n.diskType != Differencing {
+		return nil
+	}
+	return c.openParent()
+}
+
+// openParent opens the parent and its parents, and notes what the child is to
+// record.
+func (c *creation) openParent() error {
+	parents := &c.chain
+	opts := c.opts.Options
+	opts.Writable = false
+	parents.opts = &opts
+	leaf, err := parents.openLeaf(c.opts.Parent)
+	if err != nil {
+		return inFile(c.opts.Parent, err)
+	}
+	parents.links = append(parents.links, leaf)
+	if err := parents.openParents(c.opts.Parent); err != nil {
+		return err
+	}
+	if err := parents.check(len(parents.links)); err != nil {
+		return err
+	}
+	if c.image.size == 0 {
+		c.image.size = leaf.img.footer.CurrentSize
+	}
+	absolute, relative, err := c.parentPaths()
+	if err != nil {
+		return err
+	}
+	c.image.parent = &newParent{id: leaf.img.footer.ID, modified: leaf.info.ModTime(), absolute: absolute, relative: relative}
+	return nil
+}
+
+// parentPaths are the parent's absolute path and the one relative to the new
+// image, both as Windows writes them.
+func (c *creation) parentPaths() (absolute, relative string, err error) {
+	child, err := newPlaceFor(c.name, &c.opts.Options)
+	if err != nil {
+		return "", "", err
+	}
+	defer child.release()
+	parent, err := child.locate(c.opts.Parent)
+	if err != nil {
+		return "", "", err
+	}
+	if c.opts.Root != "" {
+		if err := child.allows(parent); err != nil {
+			return "", "", inFile(c.opts.Parent, err)
+		}
+	}
+	absolute = strings.ReplaceAll(parent, "/", `\`)
+	way, ok := relativeTo(child.dir, parent)
+	if !ok {
+		return absolute, "", nil
+	}
+	relative = strings.ReplaceAll(way, "/", `\`)
+	// A name with a colon, say, is fine here and can't be followed.
+	if p := parseStoredPath(W2ru.String(), relative); p.err != nil || joinName(child.dir, p.components) != parent {
+		return "", "", inFile(c.opts.Parent, fmt.Errorf("%w: its name can not be stored as a Windows path", ErrUnsupported))
+	}
+	return absolute, relative, nil
+}
+
+// relativeTo is the way from the directory dir to name, both absolute and
+// slash-separated, as Windows begins it.
+func relativeTo(dir, name string) (string, bool) {
+	volume := volumeOf(dir)
+	if volume != volumeOf(name) {
+		return "", false
+	}
+	from := strings.FieldsFunc(dir[len(volume):], func(r rune) bool { return r == '/' })
+	to := strings.FieldsFunc(name[len(volume):], func(r rune) bool { return r == '/' })
+	same := 0
+	for same < len(from) && same < len(to)-1 && from[same] == to[same] {
+		same++
+	}
+	rest := strings.Join(to[same:], "/")
+	if same == len(from) {
+		return "./" + rest, true
+	}
+	return strings.Repeat("../", len(from)-same) + rest, true
+}
+
+// open opens the image that has come into being, on top of its parents.
+func (c *creation) open() (*Disk, error) {
+	leaf := chain{opts: &c.opts.Options}
+	l, err := leaf.openLeaf(c.name)
+	if err != nil {
+		return nil, err
+	}
+	if l.img.footer.ID != c.image.id {
+		return nil, errors.Join(fmt.Errorf("%w: it was replaced while it was made", ErrLocked), l.file.Close())
+	}
+	leaf.links = append([]link{l}, c.chain.links...)
+	disk, err := leaf.disk()
+	if err != nil {
+		return nil, errors.Join(err, l.file.Close())
+	}
+	return disk, nil
+}
+
+// directory is where a file comes into being.
+type directory struct {
+	fs   FS
+	dir  string
+	name string
+}
+
+func (c *creation) directory() (directory, error) {
+	if c.opts.FS != nil {
+		return directory{c.opts.FS, path.Dir(c.name), c.name}, nil
+	}
+	abs, err := filepath.Abs(c.name)
+	if err != nil {
+		return directory{}, err
+	}
+	name := filepath.ToSlash(abs)
+	return directory{osFS{}, path.Dir(name), name}, nil
+}
+
+// publish makes a file with what write puts in it appear under its name. Until
+// all is durable it has another, which is taken away if anything fails.
+func (d directory) publish(write func(File) error) error {
+	if f, err := d.fs.OpenFile(d.name, os.O_RDONLY, 0); err == nil {
+		return errors.Join(fs.ErrExist, f.Close())
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	temp := path.Join(d.dir, "."+rand.Text()+".vhd-tmp")
+	if strings.HasPrefix(d.name, "//") { // path.Join makes one slash of a share's two
+		temp = "/" + temp
+	}
+	if err := d.fill(temp, write); err != nil {
+		return err
+	}
+	if err := d.rename(temp); err != nil {
+		return errors.Join(err, d.fs.Remove(temp))
+	}
+	if err := d.fs.SyncDir(d.dir); err != nil {
+		return errors.Join(err, d.fs.Remove(d.name))
+	}
+	return nil
+}
+
+// fill makes the file temp and makes what write puts in it durable.
+func (d directory) fill(temp string, write func(File) error) error {
+	f, err := d.fs.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, d.fs.Remove(temp))
+	}
+	return nil
+}
+
+// rename gives temp its name, which nobody has. Where files can have two names,
+// nobody can have got it meanwhile either.
+func (d directory) rename(temp string) error {
+	if l, ok := d.fs.(linker); ok {
+		err := l.Link(temp, d.name)
+		if err == nil {
+			return d.fs.Remove(temp)
+		}
+		if errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	if f, err := d.fs.OpenFile(d.name, os.O_RDONLY, 0); err == nil {
+		return errors.Join(fs.ErrExist, f.Close())
+	}
+	return d.fs.Rename(temp, d.name)
+}

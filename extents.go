@@ -1,0 +1,131 @@
+package vhd
+
+import "iter"
+
+// Hole is the depth of an extent that no image of the chain holds, and that
+// reads as zeros.
+const Hole = -1
+
+// Extent is a piece of a disk that one image of its chain holds.
+type Extent struct {
+	Offset, Length int64 // bytes
+	Depth          int   // index into Chain of the image that holds the data, or Hole
+}
+
+// FileExtent is an Extent whose data lies in one piece in its image's file.
+type FileExtent struct {
+	Extent
+	FileOffset int64 // of the data in the file of Chain()[Depth], bytes; 0 for a Hole
+}
+
+// Extents yields which image of the chain holds what of the n bytes from off
+// on, as far as the disk goes. Extents are in order, abut, and are as long as
+// they can be: two that follow each other differ in depth. Data that happens to
+// be all zeros is data.
+//
+// What can't be told, since an image is damaged, could not be read, or was not
+// opened, comes as an Extent of depth Hole with an error; what follows can be
+// asked for all the same. A negative off or n is ErrOutOfRange.
+func (d *Disk) Extents(off, n int64) iter.Seq2[Extent, error] {
+	return func(yield func(Extent, error) bool) {
+		var last Extent
+		for e, err := range d.FileExtents(off, n) {
+			if err == nil && last.Length > 0 && e.Depth == last.Depth {
+				last.Length += e.Length
+				continue
+			}
+			if last.Length > 0 && !yield(last, nil) {
+				return
+			}
+			last = e.Extent
+			if err != nil {
+				if !yield(e.Extent, err) {
+					return
+				}
+				last = Extent{}
+			}
+		}
+		if last.Length > 0 {
+			yield(last, nil)
+		}
+	}
+}
+
+// FileExtents is Extents with each extent cut where its data does not go on in
+// the same file at the next offset. So it tells where every byte is stored.
+func (d *Disk) FileExtents(off, n int64) iter.Seq2[FileExtent, error] {
+	return func(yield func(FileExtent, error) bool) {
+		if off < 0 || n < 0 {
+			yield(FileExtent{Extent: Extent{Depth: Hole}}, d.outOfRange(off, n))
+			return
+		}
+		var last FileExtent
+		end := off + min(n, max(d.size-off, 0))
+		for off < end {
+			e, err := d.extentAt(off, end)
+			off += e.Length
+			if err == nil && last.continuedBy(e) {
+				last.Length += e.Length
+				continue
+			}
+			if last.Length > 0 && !yield(last, nil) {
+				return
+			}
+			last = e
+			if err != nil {
+				if !yield(e, err) {
+					return
+				}
+				last = FileExtent{}
+			}
+		}
+		if last.Length > 0 {
+			yield(last, nil)
+		}
+	}
+}
+
+// continuedBy says whether next is more of the same.
+func (e FileExtent) continuedBy(next FileExtent) bool {
+	if e.Length == 0 || e.Depth != next.Depth {
+		return false
+	}
+	return e.Depth == Hole || e.FileOffset+e.Length == next.FileOffset
+}
+
+// extentAt is the extent that starts at off, and ends at end or before, in the
+// same window.
+func (d *Disk) extentAt(off, end int64) (FileExtent, error) {
+	if err := d.usable(); err != nil {
+		return FileExtent{Extent: Extent{off, end - off, Hole}}, err
+	}
+	if d.windows == nil {
+		return FileExtent{Extent{off, end - off, 0}, off}, nil
+	}
+	window := off / windowSize
+	at := int(off - window*windowSize)
+	m := d.mapOnce(window)
+	e := m.extents[m.find(at/SectorSize)]
+	length := min(int64(e.end)*SectorSize-int64(at), end-off)
+	switch e.layer {
+	case hole:
+		return FileExtent{Extent: Extent{off, length, Hole}}, nil
+	case failing:
+		return FileExtent{Extent: Extent{off, length, Hole}}, d.opError(m.errs[e.off])
+	}
+	return FileExtent{Extent{off, length, int(e.layer)}, e.off + int64(at) - int64(e.start)*SectorSize}, nil
+}
+
+// mapOnce is the map of a window, for one who passes through the disk and won't
+// come again: it is not kept.
+func (d *Disk) mapOnce(window int64) *blockMap {
+	if m := d.windows.get(window); m != nil {
+		return m
+	}
+	if d.leaf != nil {
+		d.mu.RLock()
+		defer d.mu.RUnlock()
+	}
+	m, _ := d.buildMap(window, 0)
+	return m
+}

@@ -1,0 +1,37 @@
+package vhd
+
+import "errors"
+
+// LockMode says how images are guarded against other programs, and against
+// other uses in the same one. A writer excludes all others; readers, as all
+// parents have, exclude writers.
+//
+// On Linux the locks are those of qemu, so that it and this package see each
+// other. A File that is not one of the operating system's can't lock, and is the
+// caller's to guard.
+type LockMode int
+
+const (
+	// LockRequired makes opening fail if the image can't be locked.
+	LockRequired LockMode = iota
+	// LockBestEffort goes on without a lock where the file system has none. An
+	// image that somebody else has locked is still ErrLocked.
+	LockBestEffort
+	// LockNone takes no locks and asks for none.
+	LockNone
+)
+
+// errCannotLock is about a File that is not the operating system's.
+var errCannotLock = errors.New("vhd: the file can not be locked")
+
+// lock locks f until it is closed.
+func (mode LockMode) lock(f File, exclusive bool) error {
+	if mode == LockNone {
+		return nil
+	}
+	err := lockFile(f, exclusive)
+	if errors.Is(err, errCannotLock) || mode == LockBestEffort && !errors.Is(err, ErrLocked) {
+		return nil
+	}
+	return err
+}

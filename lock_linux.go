@@ -1,0 +1,89 @@
+package vhd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sys/unix"
+)
+
+// qemu locks single bytes of an image, all of them shared. A byte from 100 on
+// says what the holder does with the image, one from 200 on what it does not
+// let others do; whoever opens the image takes its bytes and then looks whether
+// others hold the opposite ones. See qemu's file-posix.c.
+const (
+	lockReads       = 100
+	lockWrites      = 101
+	lockResizes     = 103
+	lockNoReaders   = 200
+	lockNoWriters   = 201
+	lockNoResizers  = 203
+	lockOthersStart = lockWrites    // the bytes of others that trouble a reader
+	lockOthersEnd   = lockNoReaders // are all in this range
+)
+
+// lockFile takes the locks of a writer or a reader. They belong to the open
+// file: another descriptor of the same process does not share them, and they
+// end with it.
+func lockFile(f File, exclusive bool) error {
+	mine, others := []int64{lockReads, lockNoWriters, lockNoResizers}, []int64{lockWrites, lockResizes, lockNoReaders}
+	if exclusive {
+		mine = []int64{lockWrites, lockResizes, lockNoWriters, lockNoResizers}
+		others = mine
+	}
+	err := onDescriptor(f, func(fd int) error {
+		for _, at := range mine {
+			if err := setLock(fd, at); err != nil {
+				return err
+			}
+		}
+		return findOthers(fd, others)
+	})
+	if errors.Is(err, errors.ErrUnsupported) && !isErrno(err) {
+		return errCannotLock
+	}
+	return err
+}
+
+func isErrno(err error) bool {
+	var errno unix.Errno
+	return errors.As(err, &errno)
+}
+
+func setLock(fd int, at int64) error {
+	lock := unix.Flock_t{Type: unix.F_RDLCK, Whence: io.SeekStart, Start: at, Len: 1}
+	err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &lock)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return ErrLocked
+	}
+	if err != nil {
+		return fmt.Errorf("vhd: the file can not be locked: %w", err)
+	}
+	return nil
+}
+
+// findOthers looks for locks of others on any of the bytes. One question about
+// the whole range answers most often that there is none.
+func findOthers(fd int, bytes []int64) error {
+	first, last := bytes[0], bytes[len(bytes)-1]
+	if held, err := isHeld(fd, first, last-first+1); err != nil || !held {
+		return err
+	}
+	for _, at := range bytes {
+		if held, err := isHeld(fd, at, 1); err != nil {
+			return err
+		} else if held {
+			return ErrLocked
+		}
+	}
+	return nil
+}
+
+func isHeld(fd int, at, n int64) (bool, error) {
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: at, Len: n}
+	if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &lock); err != nil {
+		return false, fmt.Errorf("vhd: the file can not be locked: %w", err)
+	}
+	return lock.Type != unix.F_UNLCK, nil
+}

@@ -1,0 +1,38 @@
+//go:build unix && !linux
+
+package vhd
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockFile takes a lock on the whole file, as flock does: it belongs to the
+// open file and ends with it.
+func lockFile(f File, exclusive bool) error {
+	conn, ok := f.(syscall.Conn)
+	if !ok {
+		return errCannotLock
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	how := unix.LOCK_SH | unix.LOCK_NB
+	if exclusive {
+		how = unix.LOCK_EX | unix.LOCK_NB
+	}
+	if ctlErr := raw.Control(func(fd uintptr) { err = unix.Flock(int(fd), how) }); ctlErr != nil {
+		return ctlErr
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return ErrLocked
+	}
+	if err != nil {
+		return fmt.Errorf("vhd: the file can not be locked: %w", err)
+	}
+	return nil
+}

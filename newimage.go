@@ -1,0 +1,197 @@
+package vhd
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+const (
+	// MaxDynamicSize is the size of the largest dynamic or differencing disk
+	// that is made, 2040 GiB, as Windows has it.
+	maxNewDynamicSize = 2040 << 30
+	defaultBlockSize  = 2 << 20
+
+	// locatorUnit is what Windows 10 sets aside for a path and aligns it to.
+	locatorUnit = 4096
+)
+
+// What this package signs its images with. Windows is the only host that
+// readers expect beside the Mac.
+var (
+	creatorApplication = [4]byte{'g', 'v', 'h', 'd'}
+	creatorHost        = [4]byte{'W', 'i', '2', 'k'}
+)
+
+const creatorVersion = 0x00010000
+
+// newImage is all that there is to know of an image to be made.
+type newImage struct {
+	diskType  DiskType
+	size      int64
+	blockSize int64
+	id        uuid.UUID
+	time      time.Time
+	parent    *newParent // of a differencing disk
+}
+
+// newParent is what a child records of its parent.
+type newParent struct {
+	id       uuid.UUID
+	modified time.Time
+	absolute string // path as Windows writes it
+	relative string // to the child's directory; empty: there is none, on another drive
+}
+
+// check is why the image can't be made.
+func (n *newImage) check() error {
+	limit := int64(maxNewDynamicSize)
+	if n.diskType == Fixed {
+		limit = 1<<63 - 1 - footerSize
+	}
+	switch {
+	case n.diskType != Fixed && n.diskType != Dynamic && n.diskType != Differencing:
+		return fmt.Errorf("vhd: %v: %w", n.diskType, ErrUnsupported)
+	case n.size <= 0 || n.size%SectorSize != 0:
+		return fmt.Errorf("vhd: disk of %d bytes: %w, want a positive multiple of 512", n.size, ErrUnsupported)
+	case n.size > limit:
+		return fmt.Errorf("vhd: %v disk of %d bytes: %w, want at most %d", n.diskType, n.size, ErrUnsupported, limit)
+	case n.blockSize < SectorSize || n.blockSize > maxBlockSize || n.blockSize&(n.blockSize-1) != 0:
+		return fmt.Errorf("vhd: blocks of %d bytes: %w, want a power of two from 512 to 268435456", n.blockSize, ErrUnsupported)
+	}
+	return nil
+}
+
+func (n *newImage) footer() Footer {
+	f := Footer{
+		Features: featureReserved, DataOffset: noOffset, Time: n.time,
+		CreatorApplication: creatorApplication, CreatorVersion: creatorVersion, CreatorHost: creatorHost,
+		OriginalSize: n.size, CurrentSize: n.size, Geometry: GeometryOf(n.size), Type: n.diskType, ID: n.id,
+	}
+	if n.diskType != Fixed {
+		f.DataOffset = footerSize
+	}
+	return f
+}
+
+// write writes the image to an empty file. What it makes has no blocks yet:
+//
+//	fixed         data (a hole) | footer
+//	dynamic       copy | header | BAT                               | footer at 4096·k − 512
+//	differencing  copy | header | W2ku at 4096 | W2ru | BAT at 4096·k | footer at 4096·k − 512
+func (n *newImage) write(f File) error {
+	footer := n.footer()
+	raw, err := footer.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	if n.diskType == Fixed {
+		_, err = writeFull(f, raw, n.size)
+		return err
+	}
+	head, footerOff, err := n.head(raw)
+	if err != nil {
+		return err
+	}
+	if _, err := writeFull(f, head, 0); err != nil {
+		return err
+	}
+	if err := n.writeTable(f, int64(len(head)), n.tableEnd(int64(len(head)))); err != nil {
+		return err
+	}
+	_, err = writeFull(f, raw, footerOff)
+	return err
+}
+
+// head is all in front of the BAT, and where the footer goes.
+func (n *newImage) head(copyOfFooter []byte) (head []byte, footerOff int64, err error) {
+	h := DynamicHeader{DataOffset: noOffset, MaxTableEntries: n.tableEntries(), BlockSize: n.blockSize}
+	tableOff := int64(footerSize + dynHeaderSize)
+	var paths [][]byte
+	if n.parent != nil {
+		if paths, err = n.refer(&h); err != nil {
+			return nil, 0, err
+		}
+		last := h.Locators[len(paths)-1]
+		tableOff = last.DataOffset + last.Space()
+	}
+	h.TableOffset = tableOff
+	header, err := h.MarshalBinary()
+	if err != nil {
+		return nil, 0, err
+	}
+	head = make([]byte, tableOff)
+	copy(head, copyOfFooter)
+	copy(head[footerSize:], header)
+	for i, path := range paths {
+		copy(head[h.Locators[i].DataOffset:], path)
+	}
+	// Windows leaves a page free behind the table.
+	return head, roundUp(n.tableEnd(tableOff), blockAlignment) + footerAt(0), nil
+}
+
+// refer makes the header name the parent, and returns what its locators point
+// to. Windows 11 is reported to refuse a child without a relative path.
+func (n *newImage) refer(h *DynamicHeader) (paths [][]byte, err error) {
+	p := n.parent
+	h.ParentID = p.id
+	if _, err := encodeTime(p.modified); err == nil { // a clock gone wrong is no reason to fail
+		h.ParentTime = p.modified
+	}
+	if h.ParentName, err = NewParentName(p.absolute); err != nil {
+		// A path that is too long stands in the locator alone.
+		h.ParentName = ParentName{}
+	}
+	off := int64(locatorUnit)
+	add := func(code PlatformCode, path string) error {
+		data, err := code.EncodePath(path)
+		if err != nil {
+			return err
+		}
+		space := roundUp(int64(len(data)), locatorUnit)
+		h.Locators[len(paths)] = Locator{Code: code, DataSpace: uint32(space), DataLength: int64(len(data)), DataOffset: off} //nolint:gosec // a path's length
+		paths = append(paths, data)
+		off += space
+		return nil
+	}
+	if err := add(W2ku, p.absolute); err != nil {
+		return nil, err
+	}
+	if p.relative == "" {
+		return paths, nil
+	}
+	return paths, add(W2ru, p.relative)
+}
+
+// tableEntries is the number of entries of the BAT.
+func (n *newImage) tableEntries() uint32 {
+	return uint32((n.size + n.blockSize - 1) / n.blockSize) //nolint:gosec // less than 2^32, see check
+}
+
+// tableEnd is where the padding of a BAT at off ends: a differencing disk's
+// fills its page, as Windows 10 has it.
+func (n *newImage) tableEnd(off int64) int64 {
+	unit := int64(SectorSize)
+	if n.parent != nil {
+		unit = blockAlignment
+	}
+	return roundUp(off+int64(n.tableEntries())*batEntrySize, unit)
+}
+
+// writeTable writes a BAT without blocks, and its padding, from off to end.
+func (n *newImage) writeTable(f File, off, end int64) error {
+	var none [64 << 10]byte
+	for i := 0; i < len(none); i += batEntrySize {
+		binary.BigEndian.PutUint32(none[i:], uint32(noBlock))
+	}
+	for off < end {
+		piece := min(end-off, int64(len(none)))
+		if _, err := writeFull(f, none[:piece], off); err != nil {
+			return err
+		}
+		off += piece
+	}
+	return nil
+}

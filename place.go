@@ -1,0 +1,189 @@
+package vhd
+
+import (
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// place is where the parents of a disk are looked for: an FS, and the gate in
+// front of it. Names that come by here are absolute and slash-separated, with a
+// drive or a share in front on Windows.
+type place struct {
+	fs        FS
+	base      string                   // the directory that the FS's own names start from; empty: its names are absolute
+	root      string                   // the directory outside which nothing is opened; empty: none
+	shownRoot string                   // the same, as the caller wrote it, before symbolic links were resolved
+	local     bool                     // it is the operating system's files
+	dir       string                   // of the image from which all starts
+	display   func(name string) string // a name as the user would write it
+	release   func()
+}
+
+// newPlace is where the parents of the image called name are looked for. A
+// symbolic link to an image stands for where the image is.
+func newPlace(name string, opts *Options) (*place, error) {
+	if opts.FS != nil {
+		return newFSPlace(name, opts), nil
+	}
+	real, err := realPath(name)
+	if err != nil {
+		return nil, err
+	}
+	return newOSPlace(filepath.Dir(real), filepath.Dir(name), opts.Root)
+}
+
+// newPlaceFor is the same for an image that is yet to be made.
+func newPlaceFor(name string, opts *Options) (*place, error) {
+	if opts.FS != nil {
+		return newFSPlace(name, opts), nil
+	}
+	dir, err := realPath(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	return newOSPlace(dir, filepath.Dir(name), opts.Root)
+}
+
+// newOSPlace is the operating system's files below root; if that is empty,
+// below dir, and if it is "/", everywhere. Names in dir, whose symbolic links
+// are resolved, are shown as names in shownDir.
+func newOSPlace(dir, shownDir, root string) (*place, error) {
+	p := &place{
+		fs: osFS{}, local: true, dir: filepath.ToSlash(dir), release: func() {},
+		display: func(name string) string {
+			rel, err := filepath.Rel(dir, filepath.FromSlash(name))
+			if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+				return filepath.FromSlash(name)
+			}
+			return filepath.Join(shownDir, rel)
+		},
+	}
+	if filepath.ToSlash(root) == "/" {
+		return p, nil
+	}
+	rootDir, shownRoot := dir, shownDir
+	var err error
+	if root != "" {
+		shownRoot = root
+		if rootDir, err = realPath(root); err != nil {
+			return nil, err
+		}
+	}
+	if shownRoot, err = filepath.Abs(shownRoot); err != nil {
+		return nil, err
+	}
+	confined, err := os.OpenRoot(rootDir)
+	if err != nil {
+		return nil, err
+	}
+	p.fs, p.release = RootFS(confined), func() { _ = confined.Close() }
+	p.root, p.shownRoot = filepath.ToSlash(rootDir), filepath.ToSlash(shownRoot)
+	p.base = p.root
+	return p, nil
+}
+
+// realPath is a name, absolute and without symbolic links.
+func realPath(name string) (string, error) {
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(abs)
+}
+
+// newFSPlace is an FS of the caller's. Whether its names start with a slash is
+// up to the caller; here they all do.
+func newFSPlace(name string, opts *Options) *place {
+	p := &place{fs: opts.FS, base: "/", root: "", dir: path.Dir(path.Join("/", name)), release: func() {}}
+	if strings.HasPrefix(name, "/") {
+		p.base = ""
+	}
+	p.display = func(name string) string { return p.own(name) }
+	switch root := path.Join("/", opts.Root); {
+	case opts.Root == "":
+		p.root = p.dir
+	case root != "/":
+		p.root = root
+	}
+	return p
+}
+
+// absolute is the name of a file or directory that the caller named. No file
+// system is asked: the name may have been made from one that stands in a file.
+func (p *place) absolute(name string) (string, error) {
+	if !p.local {
+		return path.Join("/", name), nil
+	}
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	abs = filepath.ToSlash(abs)
+	if rest, ok := below(p.shownRoot, abs); ok && p.root != "" {
+		return path.Join(p.root, rest), nil
+	}
+	return abs, nil
+}
+
+// locate is the name of a file that the caller named, and trusts.
+func (p *place) locate(name string) (string, error) {
+	if !p.local {
+		return path.Join("/", name), nil
+	}
+	dir, err := realPath(filepath.Dir(name))
+	return filepath.ToSlash(filepath.Join(dir, filepath.Base(name))), err
+}
+
+// hasDrives says whether absolute names here start with a drive.
+func (p *place) hasDrives() bool { return p.local && runtime.GOOS == "windows" }
+
+// own is an absolute name as the FS writes it.
+func (p *place) own(name string) string {
+	if p.base == "" {
+		return name
+	}
+	own, _ := below(p.base, name)
+	return own
+}
+
+// allows is the gate: what is outside the root is not even asked for.
+func (p *place) allows(name string) error {
+	if p.root == "" {
+		return nil
+	}
+	if _, ok := below(p.root, name); !ok {
+		return ErrOutsideRoot
+	}
+	return nil
+}
+
+// open opens a file for reading.
+func (p *place) open(name string) (File, error) {
+	if err := p.allows(name); err != nil {
+		return nil, err
+	}
+	return p.fs.OpenFile(p.own(name), os.O_RDONLY, 0)
+}
+
+func (p *place) readDir(name string) ([]fs.DirEntry, error) {
+	if err := p.allows(name); err != nil {
+		return nil, err
+	}
+	return p.fs.ReadDir(p.own(name))
+}
+
+// below is an absolute name as seen from the directory dir, if it is there.
+func below(dir, name string) (string, bool) {
+	if name == dir {
+		return ".", true
+	}
+	if !strings.HasSuffix(dir, "/") {
+		dir += "/"
+	}
+	rest, ok := strings.CutPrefix(name, dir)
+	return rest, ok && rest != "" && path.Clean(rest) == rest && !strings.HasPrefix(rest, "../") && rest != ".."
+}

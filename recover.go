@@ -1,0 +1,81 @@
+package vhd
+
+// startWriting makes the leaf ready to be written: its blocks are looked at,
+// and what a crashed writer left is mended.
+func (d *Disk) startWriting() error {
+	l := d.layers[0]
+	d.syncs = &barrier{file: l.file, onFail: d.breakDown}
+	if l.table == nil {
+		return nil
+	}
+	if err := l.img.findBatmap(); err != nil {
+		return err
+	}
+	s, err := l.img.takeInventory()
+	if err != nil {
+		return err
+	}
+	if l.img.tableEnd() > l.img.footerOff {
+		return l.img.corruptTable()
+	}
+	d.leaf = newLeaf(l, len(d.layers) > 1 || d.parentErr != nil, s)
+	if l.img.NeedsRecovery() {
+		err = d.recover()
+	}
+	if err == nil && d.leaf.space.next > l.img.footerOff {
+		err = d.completeLastBlock()
+	}
+	return err
+}
+
+func (m *Image) corruptTable() error {
+	return &FormatError{Part: "BAT", Offset: m.header.TableOffset, Got: "padding behind the file's end",
+		Want: "a table of whole sectors", Err: ErrCorrupt}
+}
+
+// recover mends what NeedsRecovery tells of. The footer that counts is written
+// where it is missing, at the end first and then at the start, so that at every
+// moment one of the two is whole (W7). Interrupted, it is done again.
+func (d *Disk) recover() error {
+	m := d.leaf.img
+	if m.footerOff == m.FileSize() { // the end footer is lost
+		if err := d.endFileAt(footerAt(d.leaf.space.next)); err != nil {
+			return err
+		}
+		d.leaf.space.fresh = m.footerOff + footerSize
+	}
+	if err := d.writeCopy(); err != nil {
+		return err
+	}
+	m.needsRecovery.Store(false)
+	return nil
+}
+
+// writeCopy writes the footer's copy at the file's start.
+func (d *Disk) writeCopy() error {
+	raw, err := d.leaf.img.footer.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	if _, err := writeFull(d.leaf.file, raw, 0); err != nil {
+		return err
+	}
+	return d.syncs.fsync()
+}
+
+// completeLastBlock makes a last block that the file's end cuts off whole:
+// behind what is there, it reads as zeros. The footer stands where zeros have
+// to be, so it is lost for a moment, while the copy is whole.
+func (d *Disk) completeLastBlock() error {
+	m := d.leaf.img
+	if err := d.writeCopy(); err != nil {
+		return err
+	}
+	if err := zeroRange(d.leaf.file, m.footerOff, m.FileSize()-m.footerOff); err != nil {
+		return err
+	}
+	if err := d.syncs.fsync(); err != nil {
+		return err
+	}
+	return d.endFileAt(footerAt(d.leaf.space.next))
+}

@@ -1,0 +1,336 @@
+package vhd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// search is the search for the parent of one image: by every reference that
+// the image holds, one name after the other, until a file turns out to be the
+// parent.
+type search struct {
+	chain    *chain
+	child    *link
+	refs     []storedRef
+	tried    map[string]bool
+	attempts []ParentAttempt
+	found    *link
+}
+
+// originSearch is the origin of attempts that no reference led to.
+const originSearch = "search"
+
+// maxFolded bounds how many spellings of one name are tried.
+const maxFolded = 16
+
+// xenApplication is the creator application of Xen's blktap.
+var xenApplication = [4]byte{'t', 'a', 'p', 0}
+
+// findParent finds, opens, checks and locks the parent of child.
+func (c *chain) findParent(child *link) (link, error) {
+	s := search{chain: c, child: child, refs: child.img.storedRefs(), tried: map[string]bool{}}
+	if s.parentID() == (uuid.UUID{}) && child.img.footer.CreatorApplication == xenApplication {
+		return link{}, s.fail()
+	}
+	for _, step := range []func(){s.tryMapped, s.tryStored, s.trySearchByName, s.trySearchByID} {
+		if step(); s.found != nil {
+			return *s.found, nil
+		}
+	}
+	return link{}, s.fail()
+}
+
+func (s *search) parentID() uuid.UUID { return s.child.img.header.ParentID }
+
+// tryMapped tries the names that the caller has for stored paths.
+func (s *search) tryMapped() {
+	if s.chain.opts.MapPath == nil {
+		return
+	}
+	for _, ref := range s.refs {
+		if ref.err != nil {
+			continue
+		}
+		for _, name := range s.chain.opts.MapPath(ref.Path) {
+			abs, err := s.chain.place.absolute(name)
+			if err != nil {
+				s.note(ref.ParentRef, name, err)
+				continue
+			}
+			s.try(ref.ParentRef, abs)
+		}
+	}
+}
+
+// tryStored tries what the stored paths may mean, seen from the child.
+func (s *search) tryStored() {
+	dir := path.Dir(s.child.abs)
+	for _, ref := range s.refs {
+		p := storedPath{err: ref.err}
+		if ref.err == nil {
+			p = parseStoredPath(ref.Origin, ref.Path)
+		}
+		if p.err != nil {
+			s.note(ref.ParentRef, "", p.err)
+			continue
+		}
+		if p.foreign {
+			s.note(ref.ParentRef, "", fmt.Errorf("%w: the path names another machine", ErrOutsideRoot))
+		}
+		for _, name := range p.candidates(dir, s.chain.place.hasDrives()) {
+			s.try(ref.ParentRef, name)
+		}
+	}
+}
+
+// trySearchByName tries the names of the stored paths in the directories to
+// search.
+func (s *search) trySearchByName() {
+	for _, dir := range s.searchDirs() {
+		for _, ref := range s.refs {
+			if ref.err != nil {
+				continue
+			}
+			if p := parseStoredPath(ref.Origin, ref.Path); p.err == nil {
+				s.try(ref.ParentRef, joinName(dir, []string{p.base()}))
+			}
+		}
+	}
+}
+
+// trySearchByID tries all files in the directories to search whose footer has
+// the parent's identifier.
+func (s *search) trySearchByID() {
+	if s.parentID() == (uuid.UUID{}) {
+		return
+	}
+	for _, dir := range s.searchDirs() {
+		ref := ParentRef{originSearch, s.parentID().String()}
+		entries, err := s.chain.place.readDir(dir)
+		if err != nil {
+			s.note(ref, s.chain.place.display(dir), err)
+			continue
+		}
+		for _, e := range entries {
+			name := joinName(dir, []string{e.Name()})
+			if s.found == nil && e.Type()&(fs.ModeDir|fs.ModeNamedPipe|fs.ModeDevice|fs.ModeSocket) == 0 && s.hasID(name) {
+				s.try(ref, name)
+			}
+		}
+		if s.found == nil {
+			s.note(ref, s.chain.place.display(dir), fmt.Errorf("%w: no image there has the identifier", ErrParentNotFound))
+		}
+	}
+}
+
+// searchDirs are the caller's directories to search, as absolute names.
+func (s *search) searchDirs() []string {
+	var dirs []string
+	for _, dir := range s.chain.opts.Search {
+		abs, err := s.chain.place.absolute(dir)
+		if err != nil {
+			s.note(ParentRef{originSearch, dir}, dir, err)
+			continue
+		}
+		dirs = append(dirs, abs)
+	}
+	return dirs
+}
+
+// hasID says whether the footer of a file has the parent's identifier. It reads
+// no more than the footer.
+func (s *search) hasID(name string) bool {
+	f, err := s.chain.place.open(name)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	m := Image{file: f}
+	m.fileSize.Store(info.Size())
+	_, err = m.readEndFooter()
+	return err == nil && m.footer.ID == s.parentID()
+}
+
+// try tries one name: as it is, and if there is no such file, in other cases
+// of its letters.
+func (s *search) try(ref ParentRef, name string) {
+	if s.found != nil || s.tried[name] {
+		return
+	}
+	err := s.tryExact(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		for _, folded := range s.chain.place.fold(name) {
+			if s.found != nil || s.tried[folded] {
+				continue
+			}
+			if err := s.tryExact(folded); err != nil {
+				s.note(ref, s.chain.place.display(folded), err)
+			}
+		}
+	}
+	if s.found == nil {
+		s.note(ref, s.chain.place.display(name), err)
+	}
+}
+
+func (s *search) note(ref ParentRef, name string, err error) {
+	s.attempts = append(s.attempts, ParentAttempt{Ref: ref, Name: name, Err: err})
+}
+
+// tryExact opens a file and makes it the parent if it is.
+func (s *search) tryExact(name string) error {
+	s.tried[name] = true
+	f, err := s.chain.place.open(name)
+	if err != nil {
+		return err
+	}
+	l, err := s.chain.loadParent(s.chain.place.display(name), name, f)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	l.abs = name
+	s.found = &l
+	return nil
+}
+
+// loadParent reads what may be the parent of the chain's last image, and locks
+// it once it turns out to be.
+func (c *chain) loadParent(shown, name string, f File) (link, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return link{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return link{}, errNotRegular
+	}
+	if c.holds(name, info) {
+		return link{}, ErrChainLoop
+	}
+	img, err := readImage(shown, f, info.Size())
+	if err != nil {
+		return link{}, err
+	}
+	l := link{img: img, file: f, info: info}
+	if err := c.fits(l); err != nil {
+		return link{}, err
+	}
+	if err := c.opts.Lock.lock(f, false); err != nil {
+		return link{}, err
+	}
+	if err := c.isStill(c.place.fs, c.place.own(name), &l); err != nil {
+		return link{}, err
+	}
+	return c.reload(l)
+}
+
+// reload reads an image again if its file has changed until it was locked.
+func (c *chain) reload(l link) (link, error) {
+	now, err := l.file.Stat()
+	if err != nil || now.Size() == l.info.Size() && now.ModTime().Equal(l.info.ModTime()) {
+		return l, err
+	}
+	img, err := readImage(l.img.name, l.file, now.Size())
+	if err != nil {
+		return link{}, err
+	}
+	again := link{img: img, file: l.file, info: now}
+	return again, c.fits(again)
+}
+
+// holds says whether the chain has a file already.
+func (c *chain) holds(name string, info fs.FileInfo) bool {
+	return slices.ContainsFunc(c.links, func(l link) bool {
+		return l.abs == name || os.SameFile(l.info, info)
+	})
+}
+
+// fits is why an image is not the parent of the chain's last.
+func (c *chain) fits(l link) error {
+	child := c.last()
+	if !child.needsParent() {
+		return fmt.Errorf("%w: its child %s is a %v disk, which has no parent", ErrParentMismatch, child.img.name, child.img.footer.Type)
+	}
+	if c.opts.IgnoreParentIdentity {
+		return nil
+	}
+	id := l.img.footer.ID
+	if want := child.img.header.ParentID; id != want {
+		return fmt.Errorf("%w: it is %v, want %v", ErrParentMismatch, id, want)
+	}
+	if id != (uuid.UUID{}) && slices.ContainsFunc(c.links, func(l link) bool { return l.img.footer.ID == id }) {
+		return ErrChainLoop
+	}
+	return nil
+}
+
+// fold finds files whose names differ from name in the case of letters only.
+func (p *place) fold(name string) []string {
+	dir, missing := path.Dir(name), []string{path.Base(name)}
+	entries, err := p.readDir(dir)
+	for errors.Is(err, fs.ErrNotExist) && dir != path.Dir(dir) {
+		missing = append(missing, path.Base(dir))
+		dir = path.Dir(dir)
+		entries, err = p.readDir(dir)
+	}
+	if err != nil {
+		return nil
+	}
+	names := matching(dir, entries, missing[len(missing)-1])
+	for _, want := range slices.Backward(missing[:len(missing)-1]) {
+		var deeper []string
+		for _, at := range names {
+			if entries, err := p.readDir(at); err == nil {
+				deeper = append(deeper, matching(at, entries, want)...)
+			}
+		}
+		names = deeper[:min(len(deeper), maxFolded)]
+	}
+	return names
+}
+
+// matching are the entries of a directory that are called want, in any case.
+func matching(dir string, entries []fs.DirEntry, want string) []string {
+	var names []string
+	for _, e := range entries {
+		if strings.EqualFold(e.Name(), want) && len(names) < maxFolded {
+			names = append(names, joinName(dir, []string{e.Name()}))
+		}
+	}
+	return names
+}
+
+// fail is the error of a search that found nothing, with the most telling of
+// the reasons.
+func (s *search) fail() error {
+	err := &ParentError{Child: s.child.img.name, Attempts: s.attempts, Err: ErrParentNotFound}
+	for _, telling := range []error{ErrLocked, ErrChainLoop, ErrParentMismatch, ErrOutsideRoot} {
+		at := slices.IndexFunc(s.attempts, func(a ParentAttempt) bool { return errors.Is(a.Err, telling) })
+		if at >= 0 {
+			err.Err = s.explain(s.attempts[at].Err)
+			break
+		}
+	}
+	if s.parentID() == (uuid.UUID{}) {
+		err.Err = fmt.Errorf("%w: the parent's identifier is all zeros, as Xen marks a parent that is no VHD: %w", ErrUnsupported, err.Err)
+	}
+	return err
+}
+
+// explain adds what the caller can do.
+func (s *search) explain(err error) error {
+	if errors.Is(err, ErrOutsideRoot) {
+		return fmt.Errorf("%w %q; Options.Root can allow it", ErrOutsideRoot, s.chain.place.root)
+	}
+	return err
+}

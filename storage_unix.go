@@ -1,0 +1,15 @@
+//go:build unix
+
+package vhd
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// openNonblock keeps the opening of a FIFO from waiting for its other end.
+const openNonblock = syscall.O_NONBLOCK
+
+// syncDir makes durable which names are in a directory, and closes it.
+func syncDir(dir *os.File) error { return errors.Join(dir.Sync(), dir.Close()) }
