@@ -53,29 +53,6 @@ func allSet(bitmap []byte, bit, n int64) bool {
 	return true
 }
 
-// bitRun is the length of the run of equal bits of bitmap that starts at bit
-// and ends before end, and whether they are set.
-func bitRun(bitmap []byte, bit, end int64) (n int64, set bool) {
-	set = bitmap[bit/8]&(0x80>>(bit%8)) != 0
-	same := byte(0)
-	if set {
-		same = 0xFF
-	}
-	n = 1
-	for bit+n < end {
-		at := bit + n
-		if at%8 == 0 && end-at >= 8 && bitmap[at/8] == same {
-			n += 8
-			continue
-		}
-		if (bitmap[at/8]&(0x80>>(at%8)) != 0) != set {
-			break
-		}
-		n++
-	}
-	return n, set
-}
-
 // windowSectors is the number of sectors of which a block map tells: the
 // windows of a disk are all of this size, whatever its blocks are.
 const windowSectors = 4096

@@ -46,7 +46,7 @@ const (
 func (m *blockMap) find(sector int) int {
 	lo, hi := 0, len(m.extents)
 	for lo < hi {
-		mid := int(uint(lo+hi) / 2) //nolint:gosec // not negative
+		mid := int(uint(lo+hi) / 2)
 		if int(m.extents[mid].end) <= sector {
 			lo = mid + 1
 		} else {

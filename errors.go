@@ -30,7 +30,7 @@ var (
 var (
 	// ErrParentNotFound is in an error about a parent that is at none of the
 	// places where it was looked for. It also matches [fs.ErrNotExist].
-	ErrParentNotFound error = parentNotFound{}
+	ErrParentNotFound error = parentNotFoundError{}
 
 	// ErrParentMismatch is in an error about a parent that was found and
 	// has another identifier than its child recorded.
@@ -71,11 +71,11 @@ var (
 	ErrOutOfRange = errors.New("vhd: out of the disk's range")
 )
 
-// parentNotFound is the type of ErrParentNotFound.
-type parentNotFound struct{}
+// parentNotFoundError is the type of ErrParentNotFound.
+type parentNotFoundError struct{}
 
-func (parentNotFound) Error() string        { return "vhd: parent not found" }
-func (parentNotFound) Is(target error) bool { return target == fs.ErrNotExist }
+func (parentNotFoundError) Error() string        { return "vhd: parent not found" }
+func (parentNotFoundError) Is(target error) bool { return target == fs.ErrNotExist }
 
 // A FormatError tells what is wrong with a structure of a file.
 type FormatError struct {
@@ -154,8 +154,8 @@ func (e *ParentError) Unwrap() error { return e.Err }
 // isFormatError says whether err is about what a file holds, which asking again
 // won't change.
 func isFormatError(err error) bool {
-	var format *FormatError
-	return errors.As(err, &format)
+	_, is := errors.AsType[*FormatError](err)
+	return is
 }
 
 // fileError says which file an error is about.
@@ -169,9 +169,12 @@ func (e *fileError) Unwrap() error { return e.err }
 
 // inFile names the file that err is about, once.
 func inFile(name string, err error) error {
-	var named *fileError
-	var parent *ParentError
-	if err == nil || errors.As(err, &named) || errors.As(err, &parent) {
+	if err == nil {
+		return nil
+	}
+	_, named := errors.AsType[*fileError](err)
+	_, lost := errors.AsType[*ParentError](err)
+	if named || lost {
 		return err
 	}
 	return &fileError{name, err}

@@ -21,14 +21,13 @@ func GeometryOf(size int64) Geometry {
 	const maxCylinders, maxHeads = 65535, 16
 	nsectors := min(max(size, 0)/SectorSize, maxCylinders*maxHeads*255)
 
-	sectorsPerTrack, heads := int64(17), int64(0)
+	sectorsPerTrack := int64(17)
 	cylindersTimesHeads := nsectors / sectorsPerTrack
-	switch {
-	case nsectors >= maxCylinders*maxHeads*63:
+	heads := max((cylindersTimesHeads+1023)/1024, 4)
+	if nsectors >= maxCylinders*maxHeads*63 {
 		sectorsPerTrack, heads = 255, maxHeads
 		cylindersTimesHeads = nsectors / sectorsPerTrack
-	default:
-		heads = max((cylindersTimesHeads+1023)/1024, 4)
+	} else {
 		if cylindersTimesHeads >= heads*1024 || heads > maxHeads {
 			sectorsPerTrack, heads = 31, maxHeads
 			cylindersTimesHeads = nsectors / sectorsPerTrack
@@ -41,6 +40,6 @@ func GeometryOf(size int64) Geometry {
 	return Geometry{
 		Cylinders:       uint16(cylindersTimesHeads / heads), //nolint:gosec // at most 65535, see the cap
 		Heads:           uint8(heads),                        //nolint:gosec // at most 16
-		SectorsPerTrack: uint8(sectorsPerTrack),              //nolint:gosec // at most 255
+		SectorsPerTrack: uint8(sectorsPerTrack),
 	}
 }

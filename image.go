@@ -128,20 +128,19 @@ func (m *Image) readFooters(start []byte) error {
 	if endErr == nil && m.footer.Type == Fixed {
 		return nil // whatever a guest put at offset 0
 	}
-	var formatErr *FormatError
-	if endErr != nil && !errors.As(endErr, &formatErr) {
+	if endErr != nil && !isFormatError(endErr) {
 		return endErr
 	}
 	if err := readSome(m.file, start, 0); err != nil {
 		return err
 	}
 	var first Footer
-	firstErr := first.UnmarshalBinary(start[:footerSize])
+	isCopy := first.UnmarshalBinary(start[:footerSize]) == nil
 	if endErr == nil {
-		m.needsRecovery.Store(firstErr != nil || string(start[:len(end)]) != string(end))
+		m.needsRecovery.Store(!isCopy || string(start[:len(end)]) != string(end))
 		return nil
 	}
-	if firstErr != nil || first.Type != Dynamic && first.Type != Differencing {
+	if !isCopy || first.Type != Dynamic && first.Type != Differencing {
 		return endErr
 	}
 	m.footer, m.footerOff = first, m.FileSize()
@@ -218,7 +217,7 @@ func (m *Image) checkHeader() error {
 	wrong := func(field string, fieldOff int64, got, want any) error {
 		return &FormatError{Part: "dynamic header", Field: field, Offset: m.footer.DataOffset + fieldOff, Got: got, Want: want, Err: ErrFormat}
 	}
-	if h.BlockSize < SectorSize || h.BlockSize > maxBlockSize || bits.OnesCount64(uint64(h.BlockSize)) != 1 { //nolint:gosec // positive
+	if h.BlockSize < SectorSize || h.BlockSize > maxBlockSize || bits.OnesCount64(uint64(h.BlockSize)) != 1 {
 		return wrong("block size", 32, h.BlockSize, "a power of two from 512 to 268435456")
 	}
 	m.sectorsPerBlock = h.BlockSize / SectorSize

@@ -105,8 +105,9 @@ func (c PlatformCode) DecodePath(data []byte) (string, error) {
 	return "", fmt.Errorf("vhd: parent locator: %w: %v", ErrUnsupported, c)
 }
 
-// EncodePath encodes a path as DecodePath decodes it. A Mac alias can not be
-// made from a path: ErrUnsupported.
+// EncodePath encodes a path as DecodePath decodes it. For MacX, an absolute path
+// with slashes becomes a file URL. A Mac alias can not be made from a path:
+// ErrUnsupported.
 func (c PlatformCode) EncodePath(path string) ([]byte, error) {
 	if strings.ContainsRune(path, 0) {
 		return nil, fmt.Errorf("vhd: path %q: %w: it contains a zero", path, ErrUnsupported)
@@ -121,7 +122,11 @@ func (c PlatformCode) EncodePath(path string) ([]byte, error) {
 		}
 		return []byte(s), nil
 	case MacX:
+		if !strings.HasPrefix(path, "file:") {
+			path = fileURL(path)
+		}
 		return []byte(path), nil
+	case Mac:
 	}
 	return nil, fmt.Errorf("vhd: parent locator: %w: %v", ErrUnsupported, c)
 }

@@ -88,10 +88,10 @@ func (t *transfer) add(m *blockMap, done, at int) (int, error) {
 	for i := m.find(at / SectorSize); done < len(t.p) && i < len(m.extents); i++ {
 		e := &m.extents[i]
 		n := min(int(e.end)*SectorSize-at, len(t.p)-done)
-		switch {
-		case e.layer == hole:
+		switch e.layer {
+		case hole:
 			clear(t.p[done : done+n])
-		case e.layer == failing:
+		case failing:
 			if moved, err := t.finish(); err != nil {
 				return moved, err
 			}

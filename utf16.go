@@ -35,7 +35,7 @@ func decodeUTF16(b []byte, order byteOrder) string {
 			return text.String()
 		case utf16.IsSurrogate(unit):
 			text.WriteString(decodeWellFormed(b[start:i], order))
-			text.Write([]byte{0xED, byte(0x80 | unit>>6&0x3F), byte(0x80 | unit&0x3F)})
+			text.Write([]byte{0xED, 0x80 | byte(unit>>6&0x3F), 0x80 | byte(unit&0x3F)})
 			start = i + size
 		}
 		i += size
