@@ -267,7 +267,8 @@ var errNotRegular = fmt.Errorf("%w: it is not a regular file", ErrUnsupported)
 // the file: who replaced it has another lock.
 func (c *chain) isStill(fsys FS, name string, l *link) error {
 	s, ok := fsys.(statter)
-	if !ok || c.opts.Lock == LockNone {
+	isOS := os.SameFile(l.info, l.info) // of other files SameFile knows nothing
+	if !ok || !isOS || c.opts.Lock == LockNone {
 		return nil
 	}
 	now, err := s.Stat(name)
