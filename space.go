@@ -177,7 +177,7 @@ func (d *Disk) grow(off int64) error {
 //     can, so that a full disk shows while the old footer is whole;
 //  2. fsync;
 //  3. the old footer, and what is between it and the first block's data, is
-//     overwritten with zeros.
+//     overwritten with zeros. A small block may have it in its data.
 //
 // A failure before the fsync is undone by truncating back. Where even that
 // fails the old footer still counts for this writer, and the copy at the start
@@ -199,7 +199,12 @@ func (d *Disk) moveFooter(off, nslots int64) error {
 	m.footerOff = newOff
 	m.fileSize.Store(newOff + footerSize)
 	d.leaf.space.ragged = false
-	return inFile(m.name, zeroRange(d.leaf.file, oldOff, off+m.bitmapArea-oldOff))
+	stale := max(off+m.bitmapArea, oldOff+footerSize)
+	if err := zeroRange(d.leaf.file, oldOff, stale-oldOff); err != nil {
+		d.leaf.space.fresh = max(d.leaf.space.fresh, stale)
+		return inFile(m.name, err)
+	}
+	return nil
 }
 
 // appendFooter writes the footer at newOff, behind the file's end at oldSize.
