@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"github.com/go-vhd/vhd"
+)
+
+// usageError is a command line that can't be understood. Without an err the
+// help was the answer.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usageErrorf(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// hintedError is an error whose fix only the one who returns it knows.
+type hintedError struct {
+	error
+	hint string
+}
+
+func (e hintedError) Unwrap() error { return e.error }
+
+// inFile says which file err is about.
+func inFile(name string, err error) error {
+	switch e := err.(type) { //nolint:errorlint // only the outermost layer is replaced
+	case nil:
+		return nil
+	case *fs.PathError:
+		err = fmt.Errorf("%s: %w", e.Op, e.Err)
+	case *os.LinkError:
+		err = fmt.Errorf("%s: %w", e.Op, e.Err)
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+// report tells the user of an error and returns the exit code.
+func report(stderr io.Writer, cmd *cobra.Command, err error) int {
+	if usage, ok := errors.AsType[usageError](err); ok {
+		if usage.err != nil {
+			reportUsage(stderr, cmd, usage.err)
+		}
+		return exitUsage
+	}
+	for _, line := range explain(err) {
+		fmt.Fprintln(stderr, printable(line))
+	}
+	if h := hint(err, cmd.Flag("root").Value.String()); h != "" {
+		fmt.Fprintln(stderr, printable("hint: "+h))
+	}
+	return exitError
+}
+
+func reportUsage(stderr io.Writer, cmd *cobra.Command, err error) {
+	fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), printable(err.Error()))
+	use := cmd.UseLine()
+	if !cmd.HasParent() {
+		use = "vhd COMMAND"
+	}
+	fmt.Fprintf(stderr, "usage: %s\nhint: %s --help tells more\n", use, cmd.CommandPath())
+}
+
+// explain is an error in lines: what is wrong, and for a lost parent every name
+// under which it was looked for.
+func explain(err error) []string {
+	if parent, ok := errors.AsType[*vhd.ParentError](err); ok {
+		return explainParent(parent)
+	}
+	if errors.Is(err, context.Canceled) {
+		err = errors.New(strings.Replace(err.Error(), context.Canceled.Error(), "interrupted, nothing was made", 1))
+	}
+	var parts []string
+	for line := range strings.SplitSeq(err.Error(), "\n") { // of errors.Join
+		parts = append(parts, bare(line))
+	}
+	return []string{"vhd: " + strings.ReplaceAll(strings.Join(parts, "; "), ": vhd: ", ": ")}
+}
+
+func explainParent(e *vhd.ParentError) []string {
+	lines := []string{fmt.Sprintf("vhd: %s: %s", e.Child, bare(telling(e).Error()))}
+	for _, a := range e.Attempts {
+		name := a.Name
+		if name == "" {
+			name = a.Ref.Path
+		}
+		lines = append(lines, fmt.Sprintf("  %s (%s): %s", name, a.Ref.Origin, reason(a.Err)))
+	}
+	return lines
+}
+
+// telling is the reason of the search's failure, without what stands with the
+// attempts, and without advice for programmers.
+func telling(e *vhd.ParentError) error {
+	for _, reason := range []error{vhd.ErrOutsideRoot, vhd.ErrParentMismatch} {
+		if errors.Is(e.Err, reason) {
+			return reason
+		}
+	}
+	return e.Err
+}
+
+// reason is an error in the place of one whose name stands in front of it.
+func reason(err error) string {
+	if path, ok := err.(*fs.PathError); ok { //nolint:errorlint // the name of the outermost layer is left out
+		return path.Err.Error()
+	}
+	return bare(err.Error())
+}
+
+// bare is a message without the package's name in front.
+func bare(message string) string { return strings.TrimPrefix(message, "vhd: ") }
+
+// printable keeps what stands in a file from controlling the terminal.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
