@@ -104,12 +104,26 @@ func explainParent(e *vhd.ParentError) []string {
 // telling is the reason of the search's failure, without what stands with the
 // attempts, and without advice for programmers.
 func telling(e *vhd.ParentError) error {
-	for _, reason := range []error{vhd.ErrOutsideRoot, vhd.ErrParentMismatch} {
-		if errors.Is(e.Err, reason) {
-			return reason
-		}
+	switch {
+	case errors.Is(e.Err, vhd.ErrParentMismatch):
+		return vhd.ErrParentMismatch
+	case errors.Is(e.Err, vhd.ErrOutsideRoot) && firstOutside(e) != "":
+		return vhd.ErrOutsideRoot
+	case errors.Is(e.Err, vhd.ErrOutsideRoot): // a path that no root would allow
+		return vhd.ErrParentNotFound
 	}
 	return e.Err
+}
+
+// firstOutside is the first name that was not tried since it is outside the
+// root.
+func firstOutside(e *vhd.ParentError) string {
+	for _, a := range e.Attempts {
+		if a.Name != "" && errors.Is(a.Err, vhd.ErrOutsideRoot) {
+			return a.Name
+		}
+	}
+	return ""
 }
 
 // reason is an error in the place of one whose name stands in front of it.
@@ -117,7 +131,8 @@ func reason(err error) string {
 	if path, ok := err.(*fs.PathError); ok { //nolint:errorlint // the name of the outermost layer is left out
 		return path.Err.Error()
 	}
-	return bare(err.Error())
+	// Why a path is refused says more than that it is.
+	return strings.TrimPrefix(bare(err.Error()), bare(vhd.ErrOutsideRoot.Error())+": ")
 }
 
 // bare is a message without the package's name in front.

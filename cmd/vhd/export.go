@@ -28,6 +28,7 @@ replaces a VHD image.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runExport(cmd.Context(), a, args[0], args[1], cmd.ErrOrStderr())
 		},
+		SuggestFor:            []string{"convert"},
 		DisableFlagsInUseLine: true,
 	}
 }
@@ -91,6 +92,9 @@ func writeRaw(ctx context.Context, d *vhd.Disk, target string, p *progress) erro
 		return inFile(target, err)
 	}
 	err = fillRaw(ctx, d, namedFile{f, target}, p)
+	if errors.Is(err, context.Canceled) {
+		err = inFile(target, err)
+	}
 	if err == nil {
 		err = inFile(target, f.Sync())
 	}
@@ -113,7 +117,7 @@ func fillRaw(ctx context.Context, d *vhd.Disk, f namedFile, p *progress) error {
 	c := newCopier(d, f, p)
 	for e, err := range d.Extents(0, d.Size()) {
 		if err == nil {
-			err = inFile(f.name, ctx.Err())
+			err = ctx.Err()
 		}
 		if err != nil {
 			return err

@@ -51,21 +51,13 @@ func hintParent(e *vhd.ParentError, root string) string {
 	case errors.Is(e, vhd.ErrUnsupported), errors.Is(e, vhd.ErrChainLoop):
 		return ""
 	}
-	looked, outside := "", ""
-	for _, a := range e.Attempts {
-		switch {
-		case a.Name == "":
-		case errors.Is(a.Err, vhd.ErrOutsideRoot) && outside == "":
-			outside = a.Name
-		case errors.Is(a.Err, fs.ErrNotExist) && looked == "":
-			looked = a.Name
-		}
-	}
-	switch {
-	case outside != "" && root != anywhere:
+	if outside := firstOutside(e); outside != "" && root != anywhere {
 		return "if you trust what " + e.Child + " refers to: --root " + quote(commonDir(root, filepath.Dir(outside)))
-	case looked != "":
-		return "put the parent there: " + quote(looked) + "; " + info + " shows its identifier"
+	}
+	for _, a := range e.Attempts {
+		if a.Name != "" && errors.Is(a.Err, fs.ErrNotExist) {
+			return "put the parent there: " + quote(a.Name) + "; " + info + " shows its identifier"
+		}
 	}
 	return info + " shows what it refers to"
 }
@@ -106,29 +98,29 @@ func adviseFormat(name string, err error) error {
 	if noFooter := format.Part == "footer" && (format.Field == "cookie" || format.Field == ""); !noFooter {
 		return err
 	}
-	return hintedError{err, "this is no VHD, but " + guess(name)}
+	return hintedError{err, guess(name)}
 }
 
-// guess says what a file without a VHD's footer may be.
+// guess says what a file without a VHD's footer may be, and what to do then.
 func guess(name string) string {
 	var start [64]byte
 	f, err := os.Open(name)
 	if err != nil {
-		return "something else"
+		return ""
 	}
 	defer func() { _ = f.Close() }()
 	n, _ := f.Read(start[:])
 	for _, known := range []struct{ magic, what string }{
-		{"vhdxfile", "a VHDX image, which vhd does not read; qemu-img convert does"},
-		{"QFI\xfb", "a qcow2 image, which vhd does not read; qemu-img convert does"},
-		{"KDMV", "a VMDK image, which vhd does not read; qemu-img convert does"},
-		{"# Disk Descriptor", "a VMDK image, which vhd does not read; qemu-img convert does"},
-		{"<<< ", "a VDI image, which vhd does not read; qemu-img convert does"},
-		{"conectix", "its start is one's: the file is damaged or was cut off"},
+		{"vhdxfile", "it is a VHDX image, which vhd does not read; qemu-img convert does"},
+		{"QFI\xfb", "it is a qcow2 image, which vhd does not read; qemu-img convert does"},
+		{"KDMV", "it is a VMDK image, which vhd does not read; qemu-img convert does"},
+		{"# Disk Descriptor", "it is a VMDK image, which vhd does not read; qemu-img convert does"},
+		{"<<< ", "it is a VDI image, which vhd does not read; qemu-img convert does"},
+		{"conectix", "it starts as a VHD does, and has no sound end: it is damaged, or was cut off"},
 	} {
 		if bytes.HasPrefix(start[:n], []byte(known.magic)) {
 			return known.what
 		}
 	}
-	return "perhaps the raw content of a disk: vhd import " + quote(name) + " NEW.vhd makes one of it"
+	return "if it is the raw content of a disk: vhd import " + quote(name) + " NEW.vhd makes an image of it"
 }

@@ -16,7 +16,7 @@ func infoCommand(a *app) *cobra.Command {
 	output := outputValue(outputHuman)
 	var wholeChain bool
 	cmd := &cobra.Command{
-		Use:   "info [--output FORM] [--chain] FILE",
+		Use:   "info [--output human|json] [--chain] FILE",
 		Short: "Tell what an image is, and what it refers to",
 		Long: `Tell what an image is: its type, its size, how much of it is allocated, and what
 it refers to as its parent, which need not be there.

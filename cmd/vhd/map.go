@@ -15,7 +15,7 @@ import (
 func mapCommand(a *app) *cobra.Command {
 	output := outputValue(outputHuman)
 	cmd := &cobra.Command{
-		Use:   "map [--output FORM] FILE",
+		Use:   "map [--output human|json] FILE",
 		Short: "Show which image of a chain holds what",
 		Long: `Show which image of a chain holds what of a disk, and where in its file.
 

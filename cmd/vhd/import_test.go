@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-vhd/vhd/internal/vhdtest"
+)
+
+// rawContent is data with runs of zeros of all lengths in it. It does not end
+// with a whole sector.
+func rawContent() []byte {
+	rng := rand.New(rand.NewPCG(8, 2))
+	content := make([]byte, 9<<20+100)
+	for off := 0; off < len(content); off += 512 << rng.IntN(13) {
+		piece := content[off:min(len(content), off+512<<rng.IntN(8))]
+		for i := range piece {
+			piece[i] = byte(rng.Uint32())
+		}
+	}
+	content[len(content)-1] = '!'
+	return content
+}
+
+func padded(content []byte) []byte {
+	return append(content, make([]byte, (512-len(content)%512)%512)...)
+}
+
+func TestOthersReadWhatImportMakes(t *testing.T) {
+	vhdtest.Qemu.Need(t)
+	enter(t)
+	content := rawContent()
+	writeFile(t, "in.raw", content)
+	for name, flags := range map[string][]string{
+		"dynamic.vhd": nil,
+		"small.vhd":   {"-t", "dynamic", "--block-size", "64K"},
+		"large.vhd":   {"--block-size", "256M"},
+		"fixed.vhd":   {"-t", "fixed"},
+	} {
+		require.Empty(t, succeed(t, append([]string{"import", "in.raw", name}, flags...)...))
+		require.True(t, bytes.Equal(padded(content), vhdtest.Qemu.Content(t, name)), name)
+	}
+}
+
+func TestWhatIsImportedIsExportedTheSame(t *testing.T) {
+	enter(t)
+	content := rawContent()
+	writeFile(t, "in.raw", content)
+	succeed(t, "import", "--block-size", "512", "in.raw", "x.vhd")
+	require.True(t, bytes.Equal(padded(content), export(t, "x.vhd")))
+}
+
+func TestZerosTakeNoSpaceInAnImport(t *testing.T) {
+	enter(t)
+	f, err := os.Create("in.raw")
+	require.NoError(t, err)
+	require.NoError(t, f.Truncate(20<<30))
+	_, err = f.WriteAt([]byte("data"), 7<<30)
+	require.NoError(t, err)
+	_, err = f.WriteAt(make([]byte, 3<<20), 9<<30)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	if testing.Short() || runtime.GOOS != "linux" {
+		require.NoError(t, os.Truncate("in.raw", 7<<30+4))
+	}
+	succeed(t, "import", "in.raw", "x.vhd")
+	info := decode[imageInfo](t, succeed(t, "info", "--output", "json", "x.vhd"))
+	require.Equal(t, 1, info.FormatSpecific.Data.Blocks.Allocated)
+}
+
+func TestImportRefusesWhatIsNoRawContent(t *testing.T) {
+	enter(t)
+	testBase().WriteFile(t, "base.vhd")
+	writeFile(t, "empty.raw", nil)
+	writeFile(t, "in.raw", make([]byte, 512))
+	for _, c := range []struct{ from, to, want string }{
+		{"none.raw", "x.vhd", "vhd: none.raw: stat: no such file or directory\n"},
+		{"empty.raw", "x.vhd", "vhd: empty.raw: it is empty\n"},
+		{".", "x.vhd", "vhd: .: it is neither a file nor a disk\n"},
+		{"base.vhd", "x.vhd", "vhd: base.vhd: it is a VHD image, not raw content\nhint: make raw content of it first: vhd export base.vhd OUT.raw\n"},
+		{"in.raw", "base.vhd", "vhd: base.vhd: file already exists\nhint: " + hintExists + "\n"},
+		{"in.raw", "in.raw", "vhd: in.raw: file already exists\nhint: " + hintExists + "\n"},
+		{"in.raw", "none/x.vhd", "vhd: none/x.vhd: open: no such file or directory\n"},
+	} {
+		require.Equal(t, c.want, refuse(t, "import", c.from, c.to))
+	}
+	require.Equal(t, []string{"base.vhd", "empty.raw", "in.raw"}, filesIn(t, "."))
+}
+
+func TestAnImportThatIsInterruptedLeavesNothing(t *testing.T) {
+	enter(t)
+	writeFile(t, "in.raw", rawContent())
+	require.Equal(t, answer{exitError, "", "vhd: x.vhd: interrupted, nothing was made\n"}, interrupted(t, "import", "in.raw", "x.vhd"))
+	require.Equal(t, []string{"in.raw"}, filesIn(t, "."))
+}
