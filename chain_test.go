@@ -71,30 +71,29 @@ func childNaming(name string) *vhdtest.Image {
 // tree is where a test puts its images: a directory of the operating system's,
 // or an FS in memory.
 type tree struct {
-	mem *vhdtest.MemFS // nil: the operating system
-	fs  vhd.FS
-	top string // what all names begin with
+	kind string
+	mem  *vhdtest.MemFS // nil: the operating system
+	fs   vhd.FS
+	top  string // what all names begin with
 }
 
 func osTree(t testing.TB) *tree {
 	t.Helper()
 	top, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
-	return &tree{top: top + string(filepath.Separator)}
+	return &tree{kind: "files", top: top + string(filepath.Separator)}
 }
 
 func memTree(top string) *tree {
 	mem := vhdtest.NewMemFS()
-	return &tree{mem: mem, fs: mem, top: top}
+	return &tree{kind: "own FS" + top, mem: mem, fs: mem, top: top}
 }
 
-// inEachTree runs a test in the operating system's files and in those of an FS
-// of the caller's, whose names begin with a slash or don't.
-func inEachTree(t *testing.T, test func(t *testing.T, tr *tree)) {
+// eachTree is the operating system's files and an FS of the caller's, whose names
+// begin with a slash or don't.
+func eachTree(t testing.TB) []*tree {
 	t.Helper()
-	t.Run("files", func(t *testing.T) { test(t, osTree(t)) })
-	t.Run("own FS", func(t *testing.T) { test(t, memTree("")) })
-	t.Run("own FS with slashes", func(t *testing.T) { test(t, memTree("/")) })
+	return []*tree{osTree(t), memTree(""), memTree("/")}
 }
 
 // name is a name in the tree as Open takes it; "." is the tree's top.
@@ -204,24 +203,26 @@ func chainNames(d *vhd.Disk) []string {
 }
 
 func TestNoParentsReadsOwnSectorsAndNeverInventsZeros(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		tr.put(t, "d/base.vhd", stampedParent(right))
-		tr.put(t, "d/child.vhd", childWith(vhdtest.W2ru(`.\base.vhd`)))
-		d := tr.open(t, "d/child.vhd", vhd.Options{NoParents: true})
-		require.Len(t, d.Chain(), 1)
-		require.EqualValues(t, chainSize, d.Size())
-		require.EqualValues(t, 'C', stampOf(t, d, 0))
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			tr.put(t, "d/base.vhd", stampedParent(right))
+			tr.put(t, "d/child.vhd", childWith(vhdtest.W2ru(`.\base.vhd`)))
+			d := tr.open(t, "d/child.vhd", vhd.Options{NoParents: true})
+			require.Len(t, d.Chain(), 1)
+			require.EqualValues(t, chainSize, d.Size())
+			require.EqualValues(t, 'C', stampOf(t, d, 0))
 
-		p := bytes.Repeat([]byte{0xAA}, chainSize)
-		_, err := d.ReadAt(p[:vhd.SectorSize], vhd.SectorSize)
-		require.ErrorIs(t, err, vhd.ErrParentNotFound)
-		require.ErrorIs(t, err, fs.ErrNotExist)
+			p := bytes.Repeat([]byte{0xAA}, chainSize)
+			_, err := d.ReadAt(p[:vhd.SectorSize], vhd.SectorSize)
+			require.ErrorIs(t, err, vhd.ErrParentNotFound)
+			require.ErrorIs(t, err, fs.ErrNotExist)
 
-		n, err := d.ReadAt(p, 0)
-		require.ErrorIs(t, err, vhd.ErrParentNotFound, "a read of both own and missing sectors")
-		require.LessOrEqual(t, n, vhd.SectorSize)
-		require.EqualValues(t, 'C', stampOf(t, d, 0), "a failed read spoils no later one")
-	})
+			n, err := d.ReadAt(p, 0)
+			require.ErrorIs(t, err, vhd.ErrParentNotFound, "a read of both own and missing sectors")
+			require.LessOrEqual(t, n, vhd.SectorSize)
+			require.EqualValues(t, 'C', stampOf(t, d, 0), "a failed read spoils no later one")
+		})
+	}
 }
 
 func TestNoParentsDoesNotLookForThem(t *testing.T) {
@@ -256,16 +257,18 @@ func TestWritingWithNoParentsNeedsTheParentOnlyForPartsOfSectors(t *testing.T) {
 }
 
 func TestAParentOfAnotherIdentifierIsRefusedUnlessIdentifiersAreIgnored(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		tr.put(t, "d/base.vhd", stampedParent(wrong))
-		tr.put(t, "d/child.vhd", childWith(vhdtest.W2ru(`.\base.vhd`)))
-		err := tr.fails(t, "d/child.vhd", vhd.Options{})
-		require.ErrorIs(t, err, vhd.ErrParentMismatch)
-		require.NotErrorIs(t, err, vhd.ErrParentNotFound)
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			tr.put(t, "d/base.vhd", stampedParent(wrong))
+			tr.put(t, "d/child.vhd", childWith(vhdtest.W2ru(`.\base.vhd`)))
+			err := tr.fails(t, "d/child.vhd", vhd.Options{})
+			require.ErrorIs(t, err, vhd.ErrParentMismatch)
+			require.NotErrorIs(t, err, vhd.ErrParentNotFound)
 
-		d := tr.open(t, "d/child.vhd", vhd.Options{IgnoreParentIdentity: true})
-		require.EqualValues(t, wrong, stampOf(t, d, 1))
-	})
+			d := tr.open(t, "d/child.vhd", vhd.Options{IgnoreParentIdentity: true})
+			require.EqualValues(t, wrong, stampOf(t, d, 1))
+		})
+	}
 }
 
 // longChain puts n images into the tree, "0.vhd" the base and each other one a
@@ -289,14 +292,16 @@ func longChain(t testing.TB, tr *tree, n int) string {
 }
 
 func TestAChainOf200OpensAndReads(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		leaf := longChain(t, tr, 200)
-		d := tr.open(t, leaf, vhd.Options{})
-		require.Len(t, d.Chain(), 200)
-		for sector := range int64(chainSectors) {
-			require.EqualValues(t, 192+sector, stampOf(t, d, sector))
-		}
-	})
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			leaf := longChain(t, tr, 200)
+			d := tr.open(t, leaf, vhd.Options{})
+			require.Len(t, d.Chain(), 200)
+			for sector := range int64(chainSectors) {
+				require.EqualValues(t, 192+sector, stampOf(t, d, sector))
+			}
+		})
+	}
 }
 
 func TestMaxDepthIsTheNumberOfImages(t *testing.T) {
@@ -345,19 +350,21 @@ func TestALoopIsAnErrorAtOnce(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inEachTree(t, func(t *testing.T, tr *tree) {
-				for name, img := range tt.files {
-					tr.put(t, name, img)
-				}
-				require.ErrorIs(t, tr.fails(t, "a.vhd", vhd.Options{}), vhd.ErrChainLoop)
-				if tr.mem == nil {
-					require.ErrorIs(t, tr.fails(t, "a.vhd", vhd.Options{Root: "."}), vhd.ErrChainLoop)
-				}
-				// Two identifiers may not be told apart by who ignores them; files may.
-				if tt.files["copy.vhd"] == nil {
-					require.ErrorIs(t, tr.fails(t, "a.vhd", vhd.Options{IgnoreParentIdentity: true}), vhd.ErrChainLoop)
-				}
-			})
+			for _, tr := range eachTree(t) {
+				t.Run(tr.kind, func(t *testing.T) {
+					for name, img := range tt.files {
+						tr.put(t, name, img)
+					}
+					require.ErrorIs(t, tr.fails(t, "a.vhd", vhd.Options{}), vhd.ErrChainLoop)
+					if tr.mem == nil {
+						require.ErrorIs(t, tr.fails(t, "a.vhd", vhd.Options{Root: "."}), vhd.ErrChainLoop)
+					}
+					// Two identifiers may not be told apart by who ignores them; files may.
+					if tt.files["copy.vhd"] == nil {
+						require.ErrorIs(t, tr.fails(t, "a.vhd", vhd.Options{IgnoreParentIdentity: true}), vhd.ErrChainLoop)
+					}
+				})
+			}
 		})
 	}
 }
@@ -396,19 +403,21 @@ func TestALinkCalledLikeTheParentIsNoLoop(t *testing.T) {
 }
 
 func TestARawParentOfXenIsUnsupported(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		tr.write(t, "d/raw.img", bytes.Repeat([]byte{0x55}, chainSize))
-		tr.write(t, "d/raw.vhd", stampedParent(right).Build(t))
-		for _, to := range []string{`raw.img`, `raw.vhd`, `missing.img`} {
-			xen := childNamed(childID, [16]byte{}, vhdtest.W2ru(`.\`+to), vhdtest.MacXRaw("file://./"+to))
-			xen.App, xen.Host = "tap\x00", "\x00\x00\x00\x00"
-			tr.put(t, "d/child.vhd", xen)
-			err := tr.fails(t, "d/child.vhd", vhd.Options{})
-			require.ErrorIs(t, err, vhd.ErrUnsupported, to)
-			require.Contains(t, err.Error(), "Xen")
-			parentError(t, err)
-		}
-	})
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			tr.write(t, "d/raw.img", bytes.Repeat([]byte{0x55}, chainSize))
+			tr.write(t, "d/raw.vhd", stampedParent(right).Build(t))
+			for _, to := range []string{`raw.img`, `raw.vhd`, `missing.img`} {
+				xen := childNamed(childID, [16]byte{}, vhdtest.W2ru(`.\`+to), vhdtest.MacXRaw("file://./"+to))
+				xen.App, xen.Host = "tap\x00", "\x00\x00\x00\x00"
+				tr.put(t, "d/child.vhd", xen)
+				err := tr.fails(t, "d/child.vhd", vhd.Options{})
+				require.ErrorIs(t, err, vhd.ErrUnsupported, to)
+				require.Contains(t, err.Error(), "Xen")
+				require.NotEmpty(t, parentError(t, err).Child)
+			}
+		})
+	}
 }
 
 func TestAParentWithAnIdentifierOfZerosIsFound(t *testing.T) {
@@ -448,20 +457,22 @@ func TestAParentIsNeverOpenedForWriting(t *testing.T) {
 }
 
 func TestTheLeafsOwnErrorsNameIt(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		err := tr.fails(t, "missing.vhd", vhd.Options{})
-		require.ErrorIs(t, err, fs.ErrNotExist)
-		require.NotErrorIs(t, err, vhd.ErrParentNotFound)
-		require.Contains(t, err.Error(), "missing.vhd")
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			err := tr.fails(t, "missing.vhd", vhd.Options{})
+			require.ErrorIs(t, err, fs.ErrNotExist)
+			require.NotErrorIs(t, err, vhd.ErrParentNotFound)
+			require.Contains(t, err.Error(), "missing.vhd")
 
-		tr.mkdir(t, "dir.vhd")
-		err = tr.fails(t, "dir.vhd", vhd.Options{})
-		require.ErrorIs(t, err, vhd.ErrUnsupported)
-		require.Contains(t, err.Error(), "dir.vhd")
+			tr.mkdir(t, "dir.vhd")
+			err = tr.fails(t, "dir.vhd", vhd.Options{})
+			require.ErrorIs(t, err, vhd.ErrUnsupported)
+			require.Contains(t, err.Error(), "dir.vhd")
 
-		tr.write(t, "junk.vhd", bytes.Repeat([]byte("junk"), 1000))
-		err = tr.fails(t, "junk.vhd", vhd.Options{})
-		require.ErrorIs(t, err, vhd.ErrFormat)
-		require.Contains(t, err.Error(), "junk.vhd")
-	})
+			tr.write(t, "junk.vhd", bytes.Repeat([]byte("junk"), 1000))
+			err = tr.fails(t, "junk.vhd", vhd.Options{})
+			require.ErrorIs(t, err, vhd.ErrFormat)
+			require.Contains(t, err.Error(), "junk.vhd")
+		})
+	}
 }

@@ -65,7 +65,7 @@ func TestAParentThatIsNoRegularFileIsAnErrorAtOnce(t *testing.T) {
 			}
 			d, err := vhd.Open(tr.name("d/child.vhd"), &vhd.Options{Root: "/"})
 			require.Nil(t, d)
-			parentError(t, err)
+			require.NotEmpty(t, parentError(t, err).Child)
 		})
 	}
 }
@@ -75,8 +75,8 @@ func TestALeafThatIsNoRegularFileIsAnErrorAtOnce(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tr := osTree(t)
 			tt.make(t, tr.name("base.vhd"))
-			tr.fails(t, "base.vhd", vhd.Options{})
-			tr.fails(t, "base.vhd", vhd.Options{Writable: true})
+			require.Error(t, tr.fails(t, "base.vhd", vhd.Options{}))
+			require.Error(t, tr.fails(t, "base.vhd", vhd.Options{Writable: true}))
 		})
 	}
 }

@@ -235,7 +235,7 @@ func TestWithoutConfinementDevicesAndStreamsAreRefusedAllTheSame(t *testing.T) {
 			tr.put(t, "root/d/child.vhd", child)
 			rec := vhdtest.NewRecordFS(tr.fs)
 			_, err := vhd.Open("root/d/child.vhd", &vhd.Options{FS: rec, Root: "/"})
-			parentError(t, err)
+			require.NotEmpty(t, parentError(t, err).Child)
 			require.Equal(t, 1, rec.Count(vhdtest.OpOpen), "%s in %s", h.name, origin)
 			require.Zero(t, rec.Count(vhdtest.OpReadDir), "%s in %s", h.name, origin)
 		}

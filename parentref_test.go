@@ -115,68 +115,72 @@ type attempt struct {
 }
 
 func TestParentErrorTellsEveryAttemptInItsOrder(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		tr.put(t, "d/base.vhd", stampedParent(wrong))
-		tr.write(t, "d/junk.vhd", make([]byte, 4096))
-		tr.put(t, "pool/Base.vhd", stampedParent(wrong))
-		child := childWith(
-			vhdtest.W2ku(`C:\x\gone.vhd`), vhdtest.W2ru(nearby), vhdtest.W2ru(`..\..\..\..\..\..\..\..\..\..\outside.vhd`),
-			vhdtest.W2ru(`.\junk.vhd`), vhdtest.W2ru(`.\x:s`), vhdtest.W2ru(`.\child.vhd`),
-		)
-		tr.put(t, "d/child.vhd", child)
-		opts := vhd.Options{Search: []string{"d"}, MapPath: func(stored string) []string {
-			if stored == nearby {
-				return []string{tr.name("d/mapped.vhd")}
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			tr.put(t, "d/base.vhd", stampedParent(wrong))
+			tr.write(t, "d/junk.vhd", make([]byte, 4096))
+			tr.put(t, "pool/Base.vhd", stampedParent(wrong))
+			child := childWith(
+				vhdtest.W2ku(`C:\x\gone.vhd`), vhdtest.W2ru(nearby), vhdtest.W2ru(`..\..\..\..\..\..\..\..\..\..\outside.vhd`),
+				vhdtest.W2ru(`.\junk.vhd`), vhdtest.W2ru(`.\x:s`), vhdtest.W2ru(`.\child.vhd`),
+			)
+			tr.put(t, "d/child.vhd", child)
+			opts := vhd.Options{Search: []string{"d"}, MapPath: func(stored string) []string {
+				if stored == nearby {
+					return []string{tr.name("d/mapped.vhd")}
+				}
+				return nil
+			}}
+			err := parentError(t, tr.fails(t, "d/child.vhd", opts))
+			require.Equal(t, tr.name("d/child.vhd"), err.Child)
+			want := []attempt{
+				{"W2ru", tr.name("d/mapped.vhd"), fs.ErrNotExist},
+				{"W2ru", tr.name("d/base.vhd"), vhd.ErrParentMismatch},
+				{"W2ru", "", vhd.ErrOutsideRoot}, // outside.vhd, at the very top
+				{"W2ru", tr.name("d/junk.vhd"), vhd.ErrFormat},
+				{"W2ru", tr.name("d/child.vhd"), vhd.ErrChainLoop},
+				{"W2ru", "", vhd.ErrOutsideRoot}, // a stream: it has no name
+				{"W2ku", tr.name("d/gone.vhd"), fs.ErrNotExist},
+				{"W2ku", tr.name("d/x/gone.vhd"), fs.ErrNotExist},
 			}
-			return nil
-		}}
-		err := parentError(t, tr.fails(t, "d/child.vhd", opts))
-		require.Equal(t, tr.name("d/child.vhd"), err.Child)
-		want := []attempt{
-			{"W2ru", tr.name("d/mapped.vhd"), fs.ErrNotExist},
-			{"W2ru", tr.name("d/base.vhd"), vhd.ErrParentMismatch},
-			{"W2ru", "", vhd.ErrOutsideRoot}, // outside.vhd, at the very top
-			{"W2ru", tr.name("d/junk.vhd"), vhd.ErrFormat},
-			{"W2ru", tr.name("d/child.vhd"), vhd.ErrChainLoop},
-			{"W2ru", "", vhd.ErrOutsideRoot}, // a stream: it has no name
-			{"W2ku", tr.name("d/gone.vhd"), fs.ErrNotExist},
-			{"W2ku", tr.name("d/x/gone.vhd"), fs.ErrNotExist},
-		}
-		var got []string
-		for _, a := range err.Attempts {
-			got = append(got, a.String())
-		}
-		require.GreaterOrEqual(t, len(got), len(want), "%q", got)
-		at := 0
-		for _, w := range want {
-			a := err.Attempts[at]
-			require.Equal(t, w.origin, a.Ref.Origin, "%q", got)
-			if w.name != "" {
-				require.Equal(t, w.name, a.Name, "%q", got)
+			var got []string
+			for _, a := range err.Attempts {
+				got = append(got, a.String())
 			}
-			require.ErrorIs(t, a.Err, w.err, "%q", got)
-			at++
-		}
-		require.ErrorIs(t, err, vhd.ErrChainLoop)
-		require.Contains(t, err.Error(), "junk.vhd")
-	})
+			require.GreaterOrEqual(t, len(got), len(want), "%q", got)
+			at := 0
+			for _, w := range want {
+				a := err.Attempts[at]
+				require.Equal(t, w.origin, a.Ref.Origin, "%q", got)
+				if w.name != "" {
+					require.Equal(t, w.name, a.Name, "%q", got)
+				}
+				require.ErrorIs(t, a.Err, w.err, "%q", got)
+				at++
+			}
+			require.ErrorIs(t, err, vhd.ErrChainLoop)
+			require.Contains(t, err.Error(), "junk.vhd")
+		})
+	}
 }
 
 func TestAttemptsByOtherCaseComeAfterTheExactName(t *testing.T) {
 	if caseFolds(t) {
 		t.Skip("the file system here folds case itself")
 	}
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		tr.put(t, "d/Base.vhd", stampedParent(wrong))
-		tr.put(t, "d/child.vhd", childWith(vhdtest.W2ru(nearby)))
-		err := parentError(t, tr.fails(t, "d/child.vhd", vhd.Options{}))
-		require.Len(t, err.Attempts, 2)
-		require.Equal(t, tr.name("d/base.vhd"), err.Attempts[0].Name)
-		require.ErrorIs(t, err.Attempts[0].Err, fs.ErrNotExist)
-		require.Equal(t, tr.name("d/Base.vhd"), err.Attempts[1].Name)
-		require.ErrorIs(t, err.Attempts[1].Err, vhd.ErrParentMismatch)
-		require.ErrorIs(t, err, vhd.ErrParentMismatch)
-	})
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			tr.put(t, "d/Base.vhd", stampedParent(wrong))
+			tr.put(t, "d/child.vhd", childWith(vhdtest.W2ru(nearby)))
+			err := parentError(t, tr.fails(t, "d/child.vhd", vhd.Options{}))
+			require.Len(t, err.Attempts, 2)
+			require.Equal(t, tr.name("d/base.vhd"), err.Attempts[0].Name)
+			require.ErrorIs(t, err.Attempts[0].Err, fs.ErrNotExist)
+			require.Equal(t, tr.name("d/Base.vhd"), err.Attempts[1].Name)
+			require.ErrorIs(t, err.Attempts[1].Err, vhd.ErrParentMismatch)
+			require.ErrorIs(t, err, vhd.ErrParentMismatch)
+		})
+	}
 }
 
 func TestParentErrorIsTheMostTellingReason(t *testing.T) {
@@ -201,30 +205,34 @@ func TestParentErrorIsTheMostTellingReason(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inEachTree(t, func(t *testing.T, tr *tree) {
-				tr.put(t, "outside.vhd", stampedParent(right))
-				tr.put(t, "d/wrong.vhd", stampedParent(wrong))
-				tr.put(t, "d/child.vhd", tt.child)
-				err := parentError(t, tr.fails(t, "d/child.vhd", vhd.Options{}))
-				require.ErrorIs(t, err.Err, tt.want)
-				for _, not := range tt.nots {
-					require.NotErrorIs(t, err, not)
-				}
-				require.Equal(t, 1, strings.Count(strings.ReplaceAll(err.Error(), ".vhd: ", ""), "vhd: "), "%v", err)
-				if errors.Is(tt.want, vhd.ErrOutsideRoot) {
-					require.Contains(t, err.Error(), "Root", "it names the option that would allow it")
-				}
-			})
+			for _, tr := range eachTree(t) {
+				t.Run(tr.kind, func(t *testing.T) {
+					tr.put(t, "outside.vhd", stampedParent(right))
+					tr.put(t, "d/wrong.vhd", stampedParent(wrong))
+					tr.put(t, "d/child.vhd", tt.child)
+					err := parentError(t, tr.fails(t, "d/child.vhd", vhd.Options{}))
+					require.ErrorIs(t, err.Err, tt.want)
+					for _, not := range tt.nots {
+						require.NotErrorIs(t, err, not)
+					}
+					require.Equal(t, 1, strings.Count(strings.ReplaceAll(err.Error(), ".vhd: ", ""), "vhd: "), "%v", err)
+					if errors.Is(tt.want, vhd.ErrOutsideRoot) {
+						require.Contains(t, err.Error(), "Root", "it names the option that would allow it")
+					}
+				})
+			}
 		})
 	}
 }
 
 func TestAMissingGrandparentIsThatOfItsChild(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		tr.put(t, "d/child.vhd", childNamed(childID, parentID, vhdtest.W2ru(`.\mid.vhd`)))
-		tr.put(t, "d/mid.vhd", childNamed(parentID, wrongID, vhdtest.W2ru(`.\gone.vhd`)))
-		err := parentError(t, tr.fails(t, "d/child.vhd", vhd.Options{}))
-		require.Equal(t, tr.name("d/mid.vhd"), err.Child)
-		require.ErrorIs(t, err, vhd.ErrParentNotFound)
-	})
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			tr.put(t, "d/child.vhd", childNamed(childID, parentID, vhdtest.W2ru(`.\mid.vhd`)))
+			tr.put(t, "d/mid.vhd", childNamed(parentID, wrongID, vhdtest.W2ru(`.\gone.vhd`)))
+			err := parentError(t, tr.fails(t, "d/child.vhd", vhd.Options{}))
+			require.Equal(t, tr.name("d/mid.vhd"), err.Child)
+			require.ErrorIs(t, err, vhd.ErrParentNotFound)
+		})
+	}
 }

@@ -53,7 +53,9 @@ func runResolutions(t *testing.T, rs []resolution) {
 	t.Helper()
 	for _, r := range rs {
 		t.Run(r.name, func(t *testing.T) {
-			inEachTree(t, func(t *testing.T, tr *tree) { r.run(t, tr) })
+			for _, tr := range eachTree(t) {
+				t.Run(tr.kind, func(t *testing.T) { r.run(t, tr) })
+			}
 		})
 	}
 }
@@ -110,9 +112,11 @@ func TestAStoredPathLeadsToTheParent(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inEachTree(t, func(t *testing.T, tr *tree) {
-				resolution{child: tt.child, files: map[string]byte{tt.at: right}, opts: tt.opts, want: tt.at}.run(t, tr)
-			})
+			for _, tr := range eachTree(t) {
+				t.Run(tr.kind, func(t *testing.T) {
+					resolution{child: tt.child, files: map[string]byte{tt.at: right}, opts: tt.opts, want: tt.at}.run(t, tr)
+				})
+			}
 		})
 	}
 }
@@ -203,40 +207,46 @@ func TestACopiedTreeFindsItsOwnCopyAndNotTheOriginal(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inEachTree(t, func(t *testing.T, tr *tree) {
-				resolution{
-					child: tt.child(tr.stored("original/base.vhd")), opts: vhd.Options{Root: "."}, want: tt.own,
-					files: map[string]byte{"original/base.vhd": stale, tt.own: right},
-				}.run(t, tr)
-			})
+			for _, tr := range eachTree(t) {
+				t.Run(tr.kind, func(t *testing.T) {
+					resolution{
+						child: tt.child(tr.stored("original/base.vhd")), opts: vhd.Options{Root: "."}, want: tt.own,
+						files: map[string]byte{"original/base.vhd": stale, tt.own: right},
+					}.run(t, tr)
+				})
+			}
 		})
 	}
 }
 
 func TestAnAbsolutePathIsOfThisTree(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		for _, origin := range []func(string) vhdtest.Locator{vhdtest.W2ku, vhdtest.W2ru, vhdtest.Wi2k} {
-			resolution{
-				child: childWith(origin(tr.stored("far/away/base.vhd"))), opts: vhd.Options{Root: "."},
-				files: map[string]byte{"far/away/base.vhd": right}, want: "far/away/base.vhd",
-			}.run(t, tr)
-		}
-		name := "/" + strings.Trim(filepath.ToSlash(tr.name("far/away/base.vhd")), "/")
-		resolution{child: childWith(vhdtest.MacX(name)), opts: vhd.Options{Root: "."}, want: "far/away/base.vhd"}.run(t, tr)
-	})
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			for _, origin := range []func(string) vhdtest.Locator{vhdtest.W2ku, vhdtest.W2ru, vhdtest.Wi2k} {
+				resolution{
+					child: childWith(origin(tr.stored("far/away/base.vhd"))), opts: vhd.Options{Root: "."},
+					files: map[string]byte{"far/away/base.vhd": right}, want: "far/away/base.vhd",
+				}.run(t, tr)
+			}
+			name := "/" + strings.Trim(filepath.ToSlash(tr.name("far/away/base.vhd")), "/")
+			resolution{child: childWith(vhdtest.MacX(name)), opts: vhd.Options{Root: "."}, want: "far/away/base.vhd"}.run(t, tr)
+		})
+	}
 }
 
 func TestAGrandparentIsSoughtFromItsChildsDirectory(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		midID := [16]byte{0xB}
-		tr.put(t, "d/child.vhd", childNamed(childID, midID, vhdtest.W2ru(`..\p\mid.vhd`)))
-		tr.put(t, "p/mid.vhd", childNamed(midID, parentID, vhdtest.W2ru(nearby)))
-		tr.put(t, "p/base.vhd", stampedParent(right))
-		tr.put(t, "d/base.vhd", stampedParent(stale))
-		d := tr.open(t, "d/child.vhd", vhd.Options{Root: "."})
-		require.Equal(t, []string{tr.name("d/child.vhd"), tr.name("p/mid.vhd"), tr.name("p/base.vhd")}, chainNames(d))
-		require.EqualValues(t, right, stampOf(t, d, 1))
-	})
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			midID := [16]byte{0xB}
+			tr.put(t, "d/child.vhd", childNamed(childID, midID, vhdtest.W2ru(`..\p\mid.vhd`)))
+			tr.put(t, "p/mid.vhd", childNamed(midID, parentID, vhdtest.W2ru(nearby)))
+			tr.put(t, "p/base.vhd", stampedParent(right))
+			tr.put(t, "d/base.vhd", stampedParent(stale))
+			d := tr.open(t, "d/child.vhd", vhd.Options{Root: "."})
+			require.Equal(t, []string{tr.name("d/child.vhd"), tr.name("p/mid.vhd"), tr.name("p/base.vhd")}, chainNames(d))
+			require.EqualValues(t, right, stampOf(t, d, 1))
+		})
+	}
 }
 
 func TestNamesInOtherCaseAreFoundButTheExactOneFirst(t *testing.T) {
@@ -292,46 +302,52 @@ func TestAWrongCandidateIsPassedOverForTheNext(t *testing.T) {
 }
 
 func TestMapPathComesFirst(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		var asked []string
-		opts := vhd.Options{Root: ".", MapPath: func(stored string) []string {
-			asked = append(asked, stored)
-			return []string{tr.name("gone.vhd"), tr.name("p/mapped.vhd")}
-		}}
-		resolution{
-			child: childWith(vhdtest.W2ku(elsewhere), vhdtest.W2ru(nearby)), opts: opts, want: "p/mapped.vhd",
-			files: map[string]byte{"p/mapped.vhd": right, "d/base.vhd": stale},
-		}.run(t, tr)
-		require.Equal(t, nearby, asked[0], "paths come as they are stored, in the order of ParentRefs")
-	})
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			var asked []string
+			opts := vhd.Options{Root: ".", MapPath: func(stored string) []string {
+				asked = append(asked, stored)
+				return []string{tr.name("gone.vhd"), tr.name("p/mapped.vhd")}
+			}}
+			resolution{
+				child: childWith(vhdtest.W2ku(elsewhere), vhdtest.W2ru(nearby)), opts: opts, want: "p/mapped.vhd",
+				files: map[string]byte{"p/mapped.vhd": right, "d/base.vhd": stale},
+			}.run(t, tr)
+			require.Equal(t, nearby, asked[0], "paths come as they are stored, in the order of ParentRefs")
+		})
+	}
 }
 
 func TestMapPathGetsEveryStoredPathAndIsNotTheLastWord(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		var asked []string
-		child := childWith(vhdtest.W2ku(`\\server\share\x.vhd`), vhdtest.W2ru(nearby), vhdtest.MacXRaw("file://localhost/a%20b.vhd"))
-		child.ParentName = "NUL"
-		opts := vhd.Options{Root: ".", MapPath: func(stored string) []string {
-			asked = append(asked, stored)
-			return []string{tr.name("p/mapped.vhd")}
-		}}
-		resolution{
-			child: child, opts: opts, want: "d/base.vhd",
-			files: map[string]byte{"p/mapped.vhd": wrong, "d/base.vhd": right},
-		}.run(t, tr)
-		require.ElementsMatch(t, []string{`\\server\share\x.vhd`, nearby, "file://localhost/a%20b.vhd", "NUL"}, asked)
-	})
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			var asked []string
+			child := childWith(vhdtest.W2ku(`\\server\share\x.vhd`), vhdtest.W2ru(nearby), vhdtest.MacXRaw("file://localhost/a%20b.vhd"))
+			child.ParentName = "NUL"
+			opts := vhd.Options{Root: ".", MapPath: func(stored string) []string {
+				asked = append(asked, stored)
+				return []string{tr.name("p/mapped.vhd")}
+			}}
+			resolution{
+				child: child, opts: opts, want: "d/base.vhd",
+				files: map[string]byte{"p/mapped.vhd": wrong, "d/base.vhd": right},
+			}.run(t, tr)
+			require.ElementsMatch(t, []string{`\\server\share\x.vhd`, nearby, "file://localhost/a%20b.vhd", "NUL"}, asked)
+		})
+	}
 }
 
 func TestMapPathStaysInsideTheRoot(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		tr.put(t, "outside.vhd", stampedParent(right))
-		tr.put(t, "d/child.vhd", childWith(vhdtest.W2ru(`gone.vhd`)))
-		for _, name := range []string{"outside.vhd", "d/../outside.vhd"} {
-			err := tr.fails(t, "d/child.vhd", vhd.Options{MapPath: func(string) []string { return []string{tr.name(name)} }})
-			require.ErrorIs(t, err, vhd.ErrOutsideRoot)
-		}
-	})
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			tr.put(t, "outside.vhd", stampedParent(right))
+			tr.put(t, "d/child.vhd", childWith(vhdtest.W2ru(`gone.vhd`)))
+			for _, name := range []string{"outside.vhd", "d/../outside.vhd"} {
+				err := tr.fails(t, "d/child.vhd", vhd.Options{MapPath: func(string) []string { return []string{tr.name(name)} }})
+				require.ErrorIs(t, err, vhd.ErrOutsideRoot)
+			}
+		})
+	}
 }
 
 func TestSearchFindsByNameThenByIdentifier(t *testing.T) {
@@ -363,32 +379,38 @@ func TestSearchFindsByNameThenByIdentifier(t *testing.T) {
 }
 
 func TestSearchByIdentifierFindsAParentOfWhomNothingIsStored(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		resolution{child: childWith(), opts: vhd.Options{Search: []string{"d"}}, files: map[string]byte{"d/x.vhd": right}, want: "d/x.vhd"}.run(t, tr)
-	})
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			resolution{child: childWith(), opts: vhd.Options{Search: []string{"d"}}, files: map[string]byte{"d/x.vhd": right}, want: "d/x.vhd"}.run(t, tr)
+		})
+	}
 }
 
 // A parent whose end footer was lost is found by its name; by its identifier it
 // is too.
 func TestSearchByIdentifierFindsAParentThatNeedsRecovery(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		base := vhdtest.NewDynamic(chainSize)
-		base.ID, base.Footer = parentID, vhdtest.FooterZeroed
-		tr.put(t, "d/x.vhd", base)
-		tr.put(t, "d/child.vhd", childWith())
-		require.Len(t, tr.open(t, "d/child.vhd", vhd.Options{Search: []string{"d"}}).Chain(), 2)
-	})
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			base := vhdtest.NewDynamic(chainSize)
+			base.ID, base.Footer = parentID, vhdtest.FooterZeroed
+			tr.put(t, "d/x.vhd", base)
+			tr.put(t, "d/child.vhd", childWith())
+			require.Len(t, tr.open(t, "d/child.vhd", vhd.Options{Search: []string{"d"}}).Chain(), 2)
+		})
+	}
 }
 
 func TestAChainFoundBySearchGoesOnInItsOwnDirectory(t *testing.T) {
-	inEachTree(t, func(t *testing.T, tr *tree) {
-		midID := [16]byte{0xB}
-		tr.put(t, "d/child.vhd", childNamed(childID, midID, vhdtest.W2ru(`gone.vhd`)))
-		tr.put(t, "pool/mid.vhd", childNamed(midID, parentID, vhdtest.W2ru(nearby)))
-		tr.put(t, "pool/base.vhd", stampedParent(right))
-		d := tr.open(t, "d/child.vhd", vhd.Options{Root: ".", Search: []string{"pool"}})
-		require.Equal(t, []string{tr.name("d/child.vhd"), tr.name("pool/mid.vhd"), tr.name("pool/base.vhd")}, chainNames(d))
-	})
+	for _, tr := range eachTree(t) {
+		t.Run(tr.kind, func(t *testing.T) {
+			midID := [16]byte{0xB}
+			tr.put(t, "d/child.vhd", childNamed(childID, midID, vhdtest.W2ru(`gone.vhd`)))
+			tr.put(t, "pool/mid.vhd", childNamed(midID, parentID, vhdtest.W2ru(nearby)))
+			tr.put(t, "pool/base.vhd", stampedParent(right))
+			d := tr.open(t, "d/child.vhd", vhd.Options{Root: ".", Search: []string{"pool"}})
+			require.Equal(t, []string{tr.name("d/child.vhd"), tr.name("pool/mid.vhd"), tr.name("pool/base.vhd")}, chainNames(d))
+		})
+	}
 }
 
 func TestOpeningAsksNoMoreThanItMust(t *testing.T) {
