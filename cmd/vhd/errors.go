@@ -107,6 +107,8 @@ func telling(e *vhd.ParentError) error {
 	switch {
 	case errors.Is(e.Err, vhd.ErrParentMismatch):
 		return vhd.ErrParentMismatch
+	case errors.Is(e.Err, vhd.ErrLocked):
+		return errParentLocked
 	case errors.Is(e.Err, vhd.ErrOutsideRoot) && firstOutside(e) != "":
 		return vhd.ErrOutsideRoot
 	case errors.Is(e.Err, vhd.ErrOutsideRoot): // a path that no root would allow
@@ -114,6 +116,9 @@ func telling(e *vhd.ParentError) error {
 	}
 	return e.Err
 }
+
+// errParentLocked is ErrLocked, where the image that is named is not the one.
+var errParentLocked = errors.New("its parent is in use")
 
 // firstOutside is the first name that was not tried since it is outside the
 // root.

@@ -146,8 +146,13 @@ func TestAnExportThatIsInterruptedLeavesNothing(t *testing.T) {
 func TestExportOfAnImageThatIsBeingWritten(t *testing.T) {
 	enter(t)
 	testChain(t)
-	d, err := vhd.Open("leaf.vhd", &vhd.Options{Writable: true})
-	require.NoError(t, err)
-	defer d.Close()
-	require.Equal(t, "vhd: leaf.vhd: image is in use\nhint: "+hintLocked+"\n", refuse(t, "export", "leaf.vhd", "out.raw"))
+	for name, want := range map[string]string{
+		"leaf.vhd": "vhd: leaf.vhd: image is in use\n",
+		"base.vhd": "vhd: leaf.vhd: its parent is in use\n  base.vhd (W2ru): image is in use\n",
+	} {
+		d, err := vhd.Open(name, &vhd.Options{Writable: true})
+		require.NoError(t, err)
+		require.Equal(t, want+"hint: "+hintLocked+"\n", refuse(t, "export", "leaf.vhd", "out.raw"))
+		require.NoError(t, d.Close())
+	}
 }

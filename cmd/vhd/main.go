@@ -156,6 +156,9 @@ func files(names ...string) cobra.PositionalArgs {
 			if arg == "" {
 				return usageErrorf("%s is empty", names[i])
 			}
+			if os.IsPathSeparator(arg[len(arg)-1]) {
+				return usageErrorf("%s is %q, a directory", names[i], arg)
+			}
 		}
 		return nil
 	}

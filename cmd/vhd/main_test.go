@@ -134,6 +134,7 @@ func TestACommandLineThatCanNotBeUnderstood(t *testing.T) {
 		{"info --output xml leaf.vhd", `vhd info: invalid argument "xml" for "--output" flag: want human or json`},
 		{"info --nonsense leaf.vhd", "vhd info: unknown flag: --nonsense"},
 		{"map", "vhd map: FILE is missing"},
+		{"create -s 1G dir/", `vhd create: FILE is "dir/", a directory`},
 		{"export leaf.vhd", "vhd export: OUT.raw is missing"},
 		{"import in.raw", "vhd import: FILE is missing"},
 		{"import -t differencing in.raw x.vhd", "vhd import: raw content becomes a fixed or a dynamic image"},
