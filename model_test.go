@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,8 +36,8 @@ func TestAnyWritesToRealFilesReadBackAsFromPlainMemory(t *testing.T) {
 		if runs++; testing.Short() && runs > 10 {
 			rt.Skip("enough for -short")
 		}
-		dir, err := os.MkdirTemp(top, "")
-		require.NoError(rt, err)
+		dir := filepath.Join(top, strconv.Itoa(runs))
+		require.NoError(rt, os.Mkdir(dir, 0o755))
 		defer func() { require.NoError(rt, os.RemoveAll(dir)) }()
 		c := newChainMachine(rt, nil, dir+string(filepath.Separator))
 		c.readFile = os.ReadFile
@@ -150,7 +151,7 @@ func (c *chainMachine) newChild(t *rapid.T) {
 	c.close(t)
 	parent := c.names[len(c.names)-1]
 	opts := vhd.CreateOptions{Options: c.opts, Parent: parent, BlockSize: drawBlockSize(t)}
-	opts.Options.Writable = false // Create's disk is writable all the same
+	opts.Writable = false // Create's disk is writable all the same
 	size := c.model.Size()
 	if rapid.Bool().Draw(t, "other size") || opts.BlockSize < 4096 && size > opts.BlockSize*400 {
 		size = drawDiskSize(t, opts.BlockSize)
