@@ -18,15 +18,16 @@ var irregularFiles = []struct {
 	name    string
 	make    func(t *testing.T, name string)
 	outside bool // it is seen as that when confined
+	opened  bool // it can be opened, and is then refused for what it is
 }{
 	{"FIFO", func(t *testing.T, name string) {
 		t.Helper()
 		require.NoError(t, syscall.Mkfifo(name, 0o644))
-	}, false},
+	}, false, true},
 	{"directory", func(t *testing.T, name string) {
 		t.Helper()
 		require.NoError(t, os.Mkdir(name, 0o755))
-	}, false},
+	}, false, true},
 	{"socket", func(t *testing.T, name string) {
 		t.Helper()
 		t.Chdir(t.TempDir()) // a socket's name must be short
@@ -34,19 +35,19 @@ var irregularFiles = []struct {
 		require.NoError(t, err)
 		t.Cleanup(func() { l.Close() })
 		require.NoError(t, os.Rename("s", name))
-	}, false},
+	}, false, false},
 	{"link to /dev/zero", func(t *testing.T, name string) {
 		t.Helper()
 		require.NoError(t, os.Symlink("/dev/zero", name))
-	}, true},
+	}, true, true},
 	{"link to itself", func(t *testing.T, name string) {
 		t.Helper()
 		require.NoError(t, os.Symlink("base.vhd", name))
-	}, false},
+	}, false, false},
 	{"dangling link", func(t *testing.T, name string) {
 		t.Helper()
 		require.NoError(t, os.Symlink("nothing.vhd", name))
-	}, false},
+	}, false, false},
 }
 
 func TestAParentThatIsNoRegularFileIsAnErrorAtOnce(t *testing.T) {
@@ -65,7 +66,11 @@ func TestAParentThatIsNoRegularFileIsAnErrorAtOnce(t *testing.T) {
 			}
 			d, err := vhd.Open(tr.name("d/child.vhd"), &vhd.Options{Root: "/"})
 			require.Nil(t, d)
-			require.NotEmpty(t, parentError(t, err).Child)
+			attempts := parentError(t, err).Attempts
+			require.NotEmpty(t, attempts)
+			if tt.opened {
+				require.ErrorIs(t, attempts[0].Err, vhd.ErrUnsupported)
+			}
 		})
 	}
 }
