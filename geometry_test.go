@@ -73,7 +73,8 @@ func TestRealImagesHaveTheGeometryOfTheirSize(t *testing.T) {
 		}
 		t.Run(img.File, func(t *testing.T) {
 			g := vhd.GeometryOf(img.VirtualSize)
-			require.Equal(t, img.CHS, [3]int{int(g.Cylinders), int(g.Heads), int(g.SectorsPerTrack)})
+			chs := [3]int{int(g.Cylinders), int(g.Heads), int(g.SectorsPerTrack)}
+			require.Equal(t, img.CHS, chs)
 		})
 	}
 }
