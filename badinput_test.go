@@ -115,6 +115,30 @@ func TestATruncatedImageIsRefusedOrReadsRight(t *testing.T) {
 	}
 }
 
+// A writer that opens it at all makes it whole, and it reads as it did before.
+func TestATruncatedImageIsMendedOrLeftAlone(t *testing.T) {
+	img := vhdtest.NewDynamic(12<<10, vhdtest.Block{Index: 1, Data: fill(1, 4096)}, vhdtest.Block{Index: 2, Data: fill(2, 4096)})
+	img.BlockSize = 4096
+	whole := img.Build(t)
+	for size := 0; size < len(whole); size += 64 {
+		file := whole[:size]
+		mem := inMemory(t, file)
+		d, err := vhd.Open("disk.vhd", &vhd.Options{FS: mem, Writable: true})
+		if err != nil {
+			var format *vhd.FormatError
+			require.ErrorAs(t, err, &format, "%d bytes", size)
+			requireContent(t, file, fileOf(t, mem))
+			continue
+		}
+		want := contentOf(t, d)
+		require.NoError(t, d.Close())
+		mended := fileOf(t, mem)
+		require.False(t, inspect(t, mended).NeedsRecovery())
+		requireContent(t, want, contentOf(t, openFile(t, mended)))
+		requireContent(t, contentOf(t, openFile(t, file)), want)
+	}
+}
+
 func TestAFileShorterThanItWasSaidIsRefused(t *testing.T) {
 	file := vhdtest.NewFixed(1<<20, nil).Build(t)
 	for _, size := range []int64{int64(len(file)) + 512, 1 << 40, 1<<63 - 1, -1, -1 << 63} {

@@ -137,3 +137,21 @@ func TestABitmapThatReadsLikeXensBatmapIsABitmap(t *testing.T) {
 	copy(want[1<<20:], fill(3, 512))
 	requireContent(t, want, contentOf(t, openAll(t, fileOf(t, mem), base.Build(t))))
 }
+
+// A disk that was shrunk leaves blocks behind its end. They are nobody's to read, and still have their place: two entries
+// that name the same bytes make a file that others refuse.
+func TestAWriterKeepsAwayFromBlocksBehindTheDisksEnd(t *testing.T) {
+	img := vhdtest.NewDynamic(4*4096, vhdtest.Block{Index: 1, Data: fill(1, 4096)}, vhdtest.Block{Index: 6, Data: fill(2, 4096)})
+	img.BlockSize, img.MaxEntries = 4096, 8
+	file := img.Build(t)
+	after := rewritten(t, inMemory(t, file), func(d *vhd.Disk) {
+		for _, off := range []int64{0, 2 * 4096, 3 * 4096} {
+			_, err := d.WriteAt(fill(9, 4096), off)
+			require.NoError(t, err)
+		}
+	})
+	off := int64(vhdtest.Entry(t, after, 6)) * 512
+	require.Equal(t, int64(vhdtest.Entry(t, file, 6))*512, off)
+	require.LessOrEqual(t, off+512+4096+512, int64(len(after)))
+	requireContent(t, fill(2, 4096), after[off+512:][:4096])
+}
