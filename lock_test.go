@@ -94,7 +94,7 @@ func TestLockHelper(t *testing.T) {
 func openElsewhere(t testing.TB, name string, writable bool) (result string, done func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestLockHelper$", "-test.v")
-	cmd.Env = append(os.Environ(), "VHD_TEST_OPEN="+name)
+	cmd.Env = append(os.Environ(), "VHD_TEST_OPEN="+name, "GORACE=atexit_sleep_ms=0")
 	if writable {
 		cmd.Env = append(cmd.Env, "VHD_TEST_WRITABLE=1")
 	}

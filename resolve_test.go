@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/go-vhd/vhd"
@@ -462,4 +463,24 @@ func countOpened(t testing.TB, tr *tree, ops []vhdtest.Op) int {
 		}
 	}
 	return n
+}
+
+// Of a file that can't be read nobody knows that it is another disk.
+func TestAParentThatCannotBeReadIsNotReplacedByAStaleCopy(t *testing.T) {
+	tr := memTree("")
+	tr.put(t, "d/base.vhd", stampedParent(right))
+	tr.put(t, "d/Disks/base.vhd", stampedParent(stale))
+	tr.put(t, "d/child.vhd", childWith(vhdtest.W2ru(nearby), vhdtest.W2ku(elsewhere)))
+	rec := vhdtest.NewRecordFS(tr.fs)
+	rec.Forbid = func(op vhdtest.Op) error {
+		if op.Kind == vhdtest.OpRead && op.Name == "d/base.vhd" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	d, err := vhd.Open("d/child.vhd", &vhd.Options{FS: rec})
+	if err == nil {
+		require.Equal(t, []string{"d/child.vhd", "d/base.vhd"}, chainNames(d))
+	}
+	require.ErrorIs(t, err, syscall.EIO)
 }
