@@ -1,7 +1,6 @@
 package vhd
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -231,7 +230,7 @@ func (c *chain) openLeaf(name string) (link, error) {
 		err = c.isStill(fsys, name, &l)
 	}
 	if err != nil {
-		return link{}, errors.Join(err, f.Close())
+		return link{}, joined(err, f.Close())
 	}
 	return l, nil
 }

@@ -23,6 +23,9 @@ import (
 const (
 	crashDiskSize = 48 << 10
 	crashSectors  = crashDiskSize / vhd.SectorSize
+
+	// crashStates of a program are looked at whatever it does, then fewer.
+	crashStates = 1000
 )
 
 // crashLeaf is a kind of leaf and the storage that it must survive on.
@@ -123,8 +126,9 @@ type crashRun struct {
 	states  *sectorStates
 	parent  []byte // its file
 	program []string
-	count   int // states looked at
-	torn    int // of these, in how many a write of several sectors was there in part
+	syncing bool // Sync is at work, and lets others write
+	count   int  // states looked at
+	torn    int  // of these, in how many a write of several sectors was there in part
 }
 
 func (r *crashRun) failf(format string, args ...any) {
@@ -146,6 +150,9 @@ func (r *crashRun) check(state *vhdtest.MemFS, depth int) {
 		r.failf("P3: read-only: %v", err)
 	}
 	r.compare(disk, "read-only")
+	if depth == 2 && r.leaf.options.Order != vhdtest.AnyOrder && disk.Chain()[0].NeedsRecovery() {
+		r.failf("the footer is not at the end, though appends persist in order")
+	}
 	if err := disk.Close(); err != nil {
 		r.failf("close: %v", err)
 	}
@@ -224,9 +231,18 @@ func (r *crashRun) run(nops int) {
 	r.states = newSectorStates(content)
 	r.parent, _ = base.ReadFile("base.vhd")
 	storage := vhdtest.NewCrashFS(base, r.leaf.options)
-	storage.OnOp = func(vhdtest.Op) { r.check(storage.Crash(r.rng), 2) }
 	disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: storage, Writable: true})
 	require.NoError(r.t, err)
+	storage.OnOp = func(op vhdtest.Op) {
+		if r.syncing && op.Kind != vhdtest.OpSync && r.rng.IntN(12) == 0 {
+			r.syncing = false
+			r.write(disk)
+			r.syncing = true
+		}
+		if r.count < crashStates || r.rng.IntN(16) == 0 {
+			r.check(storage.Crash(r.rng), 2)
+		}
+	}
 	for range nops {
 		r.step(disk)
 		r.check(storage.Crash(r.rng), 1)
@@ -240,32 +256,45 @@ func (r *crashRun) run(nops int) {
 // step does one operation.
 func (r *crashRun) step(disk *vhd.Disk) {
 	r.t.Helper()
-	version := len(r.program) + 1
-	off := r.rng.IntN(crashDiskSize)
-	n := min(1+r.rng.IntN(12<<10), crashDiskSize-off)
-	if r.rng.IntN(2) == 0 { // whole sectors
-		off, n = off/vhd.SectorSize*vhd.SectorSize, max(n/vhd.SectorSize, 1)*vhd.SectorSize
-		n = min(n, crashDiskSize-off)
-	}
 	switch r.rng.IntN(8) {
 	case 0, 1:
 		r.program = append(r.program, "sync")
+		before := slices.Clone(r.states.now)
+		r.syncing = true
 		require.NoError(r.t, disk.Sync())
-		r.states.synced(r.states.now)
+		r.syncing = false
+		r.states.synced(before)
 	case 2, 3:
+		off, n := r.piece(crashDiskSize)
 		r.program = append(r.program, fmt.Sprintf("zero %d+%d", off, n))
 		r.states.writing(make([]byte, n), off)
 		require.NoError(r.t, disk.WriteZeroes(int64(off), int64(n)))
 	default:
-		r.program = append(r.program, fmt.Sprintf("write %d+%d", off, n))
-		p := make([]byte, 0, crashDiskSize)
-		for sector := range crashSectors {
-			p = append(p, stamp(sector, version)...)
-		}
-		r.states.writing(p[off:off+n], off)
-		_, err := disk.WriteAt(p[off:off+n], int64(off))
-		require.NoError(r.t, err)
+		r.write(disk)
 	}
+}
+
+// write writes somewhere, also while another operation is at work.
+func (r *crashRun) write(disk *vhd.Disk) {
+	r.t.Helper()
+	off, n := r.piece(12 << 10)
+	r.program = append(r.program, fmt.Sprintf("write %d+%d", off, n))
+	p := make([]byte, 0, crashDiskSize)
+	for sector := range crashSectors {
+		p = append(p, stamp(sector, len(r.program))...)
+	}
+	r.states.writing(p[off:off+n], off)
+	_, err := disk.WriteAt(p[off:off+n], int64(off))
+	require.NoError(r.t, err)
+}
+
+// piece is a piece of the disk of at most so many bytes: of any, of whole
+// sectors, or of the largest blocks.
+func (r *crashRun) piece(most int) (off, n int) {
+	unit := []int{1, vhd.SectorSize, 16 << 10}[r.rng.IntN(3)]
+	off = r.rng.IntN(crashDiskSize) / unit * unit
+	n = max(r.rng.IntN(most)/unit, 1) * unit
+	return off, min(n, crashDiskSize-off)
 }
 
 // runCrashes runs programs on every kind of leaf, and says of how many states.
@@ -274,7 +303,7 @@ func runCrashes(t *testing.T, seed uint64, nprograms int) (count, torn int) {
 	for i, leaf := range crashLeaves() {
 		for n := range nprograms {
 			r := &crashRun{t: t, leaf: leaf, rng: rand.New(rand.NewPCG(seed, uint64(i*1000+n)))}
-			r.run(6)
+			r.run(8)
 			count, torn = count+r.count, torn+r.torn
 		}
 	}

@@ -75,7 +75,7 @@ func (c *creation) create() (*Disk, error) {
 	}
 	disk, err := c.open()
 	if err != nil && !errors.Is(err, ErrLocked) { // unless it is somebody else's by now
-		err = errors.Join(err, dir.fs.Remove(dir.name))
+		err = joined(err, dir.fs.Remove(dir.name))
 	}
 	return disk, err
 }
@@ -91,7 +91,7 @@ func (c *creation) fillIn() error {
 		n.diskType = Dynamic
 	}
 	if (n.diskType == Differencing) != (c.opts.Parent != "") {
-		return fmt.Errorf("vhd: a %v disk with parent %q: %w", n.diskType, c.opts.Parent, fs.ErrInvalid)
+		return fmt.Errorf("a %v disk with parent %q: %w", n.diskType, c.opts.Parent, fs.ErrInvalid)
 	}
 	if n.blockSize == 0 {
 		n.blockSize = defaultBlockSize
@@ -198,12 +198,12 @@ func (c *creation) open() (*Disk, error) {
 		return nil, err
 	}
 	if l.img.footer.ID != c.image.id {
-		return nil, errors.Join(fmt.Errorf("%w: it was replaced while it was made", ErrLocked), l.file.Close())
+		return nil, joined(fmt.Errorf("%w: it was replaced while it was made", ErrLocked), l.file.Close())
 	}
 	leaf.links = append([]link{l}, c.chain.links...)
 	disk, err := leaf.disk()
 	if err != nil {
-		return nil, errors.Join(err, l.file.Close())
+		return nil, joined(err, l.file.Close())
 	}
 	return disk, nil
 }
@@ -231,7 +231,7 @@ func (c *creation) directory() (directory, error) {
 // all is durable it has another, which is taken away if anything fails.
 func (d directory) publish(write func(File) error) error {
 	if f, err := d.fs.OpenFile(d.name, os.O_RDONLY, 0); err == nil {
-		return errors.Join(fs.ErrExist, f.Close())
+		return joined(fs.ErrExist, f.Close())
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -243,10 +243,10 @@ func (d directory) publish(write func(File) error) error {
 		return err
 	}
 	if err := d.rename(temp); err != nil {
-		return errors.Join(err, d.fs.Remove(temp))
+		return joined(err, d.fs.Remove(temp))
 	}
 	if err := d.fs.SyncDir(d.dir); err != nil {
-		return errors.Join(err, d.fs.Remove(d.name))
+		return joined(err, d.fs.Remove(d.name))
 	}
 	return nil
 }
@@ -261,8 +261,8 @@ func (d directory) fill(temp string, write func(File) error) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, d.fs.Remove(temp))
+	if err = joined(err, f.Close()); err != nil {
+		return joined(err, d.fs.Remove(temp))
 	}
 	return nil
 }
@@ -280,7 +280,7 @@ func (d directory) rename(temp string) error {
 		}
 	}
 	if f, err := d.fs.OpenFile(d.name, os.O_RDONLY, 0); err == nil {
-		return errors.Join(fs.ErrExist, f.Close())
+		return joined(fs.ErrExist, f.Close())
 	}
 	return d.fs.Rename(temp, d.name)
 }

@@ -5,25 +5,27 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 // What a file holds.
 var (
 	// ErrFormat is in every error about a file that is not a VHD, or is one
 	// whose structures contradict the specification or the file they are in.
-	ErrFormat = errors.New("vhd: not a valid VHD")
+	ErrFormat = errors.New("not a valid VHD")
 
 	// ErrChecksum is in an error about a footer or a dynamic header whose
 	// checksum is not that of its bytes.
-	ErrChecksum = errors.New("vhd: checksum is wrong")
+	ErrChecksum = errors.New("checksum is wrong")
 
 	// ErrUnsupported is in an error about something that is well-formed and
 	// that this package does not do, such as Xen's raw parents.
-	ErrUnsupported = errors.New("vhd: unsupported")
+	ErrUnsupported = errors.New("unsupported")
 
 	// ErrCorrupt is in an error about blocks that can not be where the block
 	// allocation table says they are: past the end, in metadata, or shared.
-	ErrCorrupt = errors.New("vhd: corrupt")
+	ErrCorrupt = errors.New("corrupt")
 )
 
 // Where a chain leads.
@@ -34,29 +36,29 @@ var (
 
 	// ErrParentMismatch is in an error about a parent that was found and
 	// has another identifier than its child recorded.
-	ErrParentMismatch = errors.New("vhd: parent has another identifier")
+	ErrParentMismatch = errors.New("parent has another identifier")
 
 	// ErrOutsideRoot is in an error about a parent that would have been
 	// opened outside the directory that [Options].Root confines parents to.
-	ErrOutsideRoot = errors.New("vhd: parent is outside the root directory")
+	ErrOutsideRoot = errors.New("parent is outside the root directory")
 
 	// ErrChainLoop is in an error about an image that is its own ancestor.
-	ErrChainLoop = errors.New("vhd: chain of parents is a loop")
+	ErrChainLoop = errors.New("chain of parents is a loop")
 
 	// ErrChainTooDeep is in an error about a chain of more than
 	// [Options].MaxDepth images.
-	ErrChainTooDeep = errors.New("vhd: chain of parents is too deep")
+	ErrChainTooDeep = errors.New("chain of parents is too deep")
 )
 
 // How a disk is used.
 var (
 	// ErrReadOnly is returned by writes to a disk that was not opened for
 	// writing.
-	ErrReadOnly = errors.New("vhd: disk is open read-only")
+	ErrReadOnly = errors.New("disk is open read-only")
 
 	// ErrLocked is in an error about an image that somebody else has open: a
 	// writer excludes all, a reader excludes writers.
-	ErrLocked = errors.New("vhd: image is in use")
+	ErrLocked = errors.New("image is in use")
 
 	// ErrClosed is returned by every use of a closed disk.
 	ErrClosed = errors.New("vhd: disk is closed")
@@ -64,17 +66,17 @@ var (
 	// ErrBroken is in every error that follows a failed fsync: what the file
 	// holds is no longer known, so nothing is read or written any more. Close
 	// the disk and open it again to recover what was durable.
-	ErrBroken = errors.New("vhd: disk is broken by an earlier failure")
+	ErrBroken = errors.New("disk is broken by an earlier failure")
 
 	// ErrOutOfRange is in an error about an offset or a length that is
 	// negative, and about a write that would pass the disk's end.
-	ErrOutOfRange = errors.New("vhd: out of the disk's range")
+	ErrOutOfRange = errors.New("out of the disk's range")
 )
 
 // parentNotFoundError is the type of ErrParentNotFound.
 type parentNotFoundError struct{}
 
-func (parentNotFoundError) Error() string        { return "vhd: parent not found" }
+func (parentNotFoundError) Error() string        { return "parent not found" }
 func (parentNotFoundError) Is(target error) bool { return target == fs.ErrNotExist }
 
 // A FormatError tells what is wrong with a structure of a file.
@@ -113,6 +115,7 @@ func (e *FormatError) Unwrap() error { return e.Err }
 // name that was tried.
 type ParentError struct {
 	Child    string          // the name of the image whose parent was sought
+	ParentID uuid.UUID       // the identifier of the parent, as the child recorded it
 	Attempts []ParentAttempt // in the order tried
 	Err      error           // the most telling reason
 }
@@ -158,26 +161,28 @@ func isFormatError(err error) bool {
 	return is
 }
 
-// fileError says which file an error is about.
-type fileError struct {
-	name string
-	err  error
+// A FileError says which file an error is about.
+type FileError struct {
+	Name string // as it was opened
+	Err  error
 }
 
-func (e *fileError) Error() string { return "vhd: " + e.name + ": " + bare(e.err) }
-func (e *fileError) Unwrap() error { return e.err }
+func (e *FileError) Error() string { return "vhd: " + e.Name + ": " + bare(e.Err) }
+
+// Unwrap returns e.Err.
+func (e *FileError) Unwrap() error { return e.Err }
 
 // inFile names the file that err is about, once.
 func inFile(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	_, named := errors.AsType[*fileError](err)
+	_, named := errors.AsType[*FileError](err)
 	_, lost := errors.AsType[*ParentError](err)
 	if named || lost {
 		return err
 	}
-	return &fileError{name, err}
+	return &FileError{name, err}
 }
 
 // bare is err's text without what its surroundings say already: the package's
@@ -187,4 +192,15 @@ func bare(err error) string {
 		return path.Op + ": " + path.Err.Error()
 	}
 	return strings.TrimPrefix(err.Error(), "vhd: ")
+}
+
+// joined is errors.Join without a wrapper where there is nothing to join.
+func joined(err, other error) error {
+	switch {
+	case other == nil:
+		return err
+	case err == nil:
+		return other
+	}
+	return errors.Join(err, other)
 }

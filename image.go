@@ -172,7 +172,7 @@ func (m *Image) readEndFooter() ([]byte, error) {
 func (m *Image) checkSize() error {
 	f := m.footer
 	wrong := func(field string, fieldOff int64, got, want any, err error) error {
-		return &FormatError{Part: "footer", Field: field, Offset: m.footerOff + fieldOff, Got: got, Want: want, Err: err}
+		return &FormatError{Part: "footer", Field: field, Offset: m.footerFieldOff(fieldOff), Got: got, Want: want, Err: err}
 	}
 	switch f.Type {
 	case Fixed:
@@ -192,13 +192,21 @@ func (m *Image) checkSize() error {
 	return nil
 }
 
+// footerFieldOff is where a field of the footer that counts is in the file.
+func (m *Image) footerFieldOff(fieldOff int64) int64 {
+	if m.footerOff == m.FileSize() { // the copy counts
+		return fieldOff
+	}
+	return m.footerOff + fieldOff
+}
+
 // readHeader decodes the dynamic header. behindCopy is what follows the
 // footer's copy, where it nearly always is.
 func (m *Image) readHeader(behindCopy []byte) error {
 	off := m.footer.DataOffset
 	if off < footerSize || off%SectorSize != 0 || off > m.footerOff-dynHeaderSize {
-		return &FormatError{Part: "footer", Field: "data offset", Offset: m.footerOff + 16, Got: off,
-			Want: fmt.Sprintf("a multiple of 512 from 512 to %d", m.footerOff-dynHeaderSize), Err: ErrFormat}
+		return &FormatError{Part: "footer", Field: "data offset", Offset: m.footerFieldOff(16), Got: off,
+			Want: fmt.Sprintf("a multiple of 512, and a header in front of the file's end at %d", m.footerOff), Err: ErrFormat}
 	}
 	raw := behindCopy
 	if off != footerSize {

@@ -131,23 +131,39 @@ func (c PlatformCode) EncodePath(path string) ([]byte, error) {
 	return nil, fmt.Errorf("vhd: parent locator: %w: %v", ErrUnsupported, c)
 }
 
-// fileURL is the MacX form of an absolute slash-separated path, and
-// pathOfFileURL the way back. A host other than the local one makes it a path
-// on another machine, of the form //host/path.
+// fileURL is the MacX form of a slash-separated path. A relative one has no
+// place in RFC 2396; Xen writes file://./name.
 func fileURL(path string) string {
-	u := url.URL{Scheme: "file", Host: "localhost", Path: path}
-	return u.String()
+	if !strings.HasPrefix(path, "/") {
+		return "file://./" + (&url.URL{Path: strings.TrimPrefix(path, "./")}).EscapedPath()
+	}
+	return "file://localhost" + (&url.URL{Path: path}).EscapedPath()
 }
 
+// pathOfFileURL is the way back. A host other than this one makes it a path on
+// another machine, of the form //host/path.
 func pathOfFileURL(s string) (string, error) {
-	u, err := url.Parse(s)
-	if err != nil || u.Opaque != "" || u.Scheme != "file" && u.Scheme != "" {
+	const scheme = "file:"
+	if len(s) < len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme) {
 		return "", fmt.Errorf("vhd: %q: %w: not a file URL", s, ErrFormat)
 	}
-	if u.Host != "" && !strings.EqualFold(u.Host, "localhost") {
-		return "//" + u.Host + u.Path, nil
+	path := s[len(scheme):]
+	if afterSlashes, ok := strings.CutPrefix(path, "//"); ok {
+		host, rest, hasPath := strings.Cut(afterSlashes, "/")
+		switch {
+		case host == "" || strings.EqualFold(host, "localhost"):
+			path = "/" + rest
+		case host == "." || host == ".." || !hasPath:
+			path = afterSlashes
+		}
 	}
-	return u.Path, nil
+	if decoded, err := url.PathUnescape(path); err == nil { // Xen does not encode
+		path = decoded
+	}
+	if len(path) > 2 && path[0] == '/' && path[2] == ':' { // of a drive
+		path = path[1:]
+	}
+	return path, nil
 }
 
 func untilNUL(s string) string {

@@ -22,7 +22,7 @@ const (
 )
 
 // errCannotLock is about a File that is not the operating system's.
-var errCannotLock = errors.New("vhd: the file can not be locked")
+var errCannotLock = errors.New("the file can not be locked")
 
 // lock locks f until it is closed.
 func (mode LockMode) lock(f File, exclusive bool) error {

@@ -58,7 +58,7 @@ func setLock(fd int, at int64) error {
 		return ErrLocked
 	}
 	if err != nil {
-		return fmt.Errorf("vhd: the file can not be locked: %w", err)
+		return fmt.Errorf("the file can not be locked: %w", err)
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func findOthers(fd int, bytes []int64) error {
 func isHeld(fd int, at, n int64) (bool, error) {
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: at, Len: n}
 	if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &lock); err != nil {
-		return false, fmt.Errorf("vhd: the file can not be locked: %w", err)
+		return false, fmt.Errorf("the file can not be locked: %w", err)
 	}
 	return lock.Type != unix.F_UNLCK, nil
 }

@@ -35,7 +35,7 @@ func lockFile(f File, exclusive bool) error {
 		return ErrLocked
 	}
 	if err != nil {
-		return fmt.Errorf("vhd: the file can not be locked: %w", err)
+		return fmt.Errorf("the file can not be locked: %w", err)
 	}
 	return nil
 }

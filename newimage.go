@@ -53,13 +53,13 @@ func (n *newImage) check() error {
 	}
 	switch {
 	case n.diskType != Fixed && n.diskType != Dynamic && n.diskType != Differencing:
-		return fmt.Errorf("vhd: %v: %w", n.diskType, ErrUnsupported)
+		return fmt.Errorf("%v: %w", n.diskType, ErrUnsupported)
 	case n.size <= 0 || n.size%SectorSize != 0:
-		return fmt.Errorf("vhd: disk of %d bytes: %w, want a positive multiple of 512", n.size, ErrUnsupported)
+		return fmt.Errorf("disk of %d bytes: %w, want a positive multiple of 512", n.size, ErrUnsupported)
 	case n.size > limit:
-		return fmt.Errorf("vhd: %v disk of %d bytes: %w, want at most %d", n.diskType, n.size, ErrUnsupported, limit)
+		return fmt.Errorf("%v disk of %d bytes: %w, want at most %d", n.diskType, n.size, ErrUnsupported, limit)
 	case n.blockSize < SectorSize || n.blockSize > maxBlockSize || n.blockSize&(n.blockSize-1) != 0:
-		return fmt.Errorf("vhd: blocks of %d bytes: %w, want a power of two from 512 to 268435456", n.blockSize, ErrUnsupported)
+		return fmt.Errorf("blocks of %d bytes: %w, want a power of two from 512 to 268435456", n.blockSize, ErrUnsupported)
 	}
 	return nil
 }

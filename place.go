@@ -70,7 +70,7 @@ func newOSPlace(dir, shownDir, root string) (*place, error) {
 	if root != "" {
 		shownRoot = root
 		if rootDir, err = realPath(root); err != nil {
-			return nil, err
+			return nil, inFile(root, err)
 		}
 	}
 	if shownRoot, err = filepath.Abs(shownRoot); err != nil {
@@ -78,7 +78,7 @@ func newOSPlace(dir, shownDir, root string) (*place, error) {
 	}
 	confined, err := os.OpenRoot(rootDir)
 	if err != nil {
-		return nil, err
+		return nil, inFile(rootDir, err)
 	}
 	p.fs, p.release = RootFS(confined), func() { _ = confined.Close() }
 	p.root, p.shownRoot = filepath.ToSlash(rootDir), filepath.ToSlash(shownRoot)

@@ -145,7 +145,7 @@ func (s *search) searchDirs() []string {
 }
 
 // hasID says whether the footer of a file has the parent's identifier. It reads
-// no more than the footer.
+// little more than the footer.
 func (s *search) hasID(name string) bool {
 	f, err := s.chain.place.open(name)
 	if err != nil {
@@ -158,29 +158,33 @@ func (s *search) hasID(name string) bool {
 	}
 	m := Image{file: f}
 	m.fileSize.Store(info.Size())
-	_, err = m.readEndFooter()
-	return err == nil && m.footer.ID == s.parentID()
+	var start [footerSize + dynHeaderSize]byte
+	return m.readFooters(start[:]) == nil && m.footer.ID == s.parentID()
 }
 
-// try tries one name: as it is, and if there is no such file, in other cases
-// of its letters.
+// try tries one name: as it is, and if that is not the parent, in other cases of
+// its letters.
 func (s *search) try(ref ParentRef, name string) {
 	if s.found != nil || s.tried[name] {
 		return
 	}
-	err := s.tryExact(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		for _, folded := range s.chain.place.fold(name) {
-			if s.found != nil || s.tried[folded] {
-				continue
-			}
-			if err := s.tryExact(folded); err != nil {
-				s.note(ref, s.chain.place.display(folded), err)
-			}
-		}
-	}
-	if s.found == nil {
+	if err := s.tryExact(name); err != nil {
 		s.note(ref, s.chain.place.display(name), err)
+		s.tryFolded(ref, name)
+	}
+}
+
+func (s *search) tryFolded(ref ParentRef, name string) {
+	if s.chain.place.allows(name) != nil {
+		return
+	}
+	for _, folded := range s.chain.place.fold(path.Dir(s.child.abs), name) {
+		if s.found != nil || s.tried[folded] {
+			continue
+		}
+		if err := s.tryExact(folded); err != nil {
+			s.note(ref, s.chain.place.display(folded), err)
+		}
 	}
 }
 
@@ -197,7 +201,7 @@ func (s *search) tryExact(name string) error {
 	}
 	l, err := s.chain.loadParent(s.chain.place.display(name), name, f)
 	if err != nil {
-		return errors.Join(err, f.Close())
+		return joined(err, f.Close())
 	}
 	l.abs = name
 	s.found = &l
@@ -274,20 +278,21 @@ func (c *chain) fits(l link) error {
 	return nil
 }
 
-// fold finds files whose names differ from name in the case of letters only.
-func (p *place) fold(name string) []string {
-	dir, missing := path.Dir(name), []string{path.Base(name)}
-	entries, err := p.readDir(dir)
-	for errors.Is(err, fs.ErrNotExist) && dir != path.Dir(dir) {
-		missing = append(missing, path.Base(dir))
+// fold finds files whose names differ from name in the case of letters only,
+// from where name and the directory dir part.
+func (p *place) fold(dir, name string) []string {
+	for _, ok := below(dir, name); !ok && dir != path.Dir(dir); _, ok = below(dir, name) {
 		dir = path.Dir(dir)
-		entries, err = p.readDir(dir)
 	}
-	if err != nil {
+	if _, ok := below(p.root, dir); !ok && p.root != "" {
+		dir = p.root
+	}
+	rest, ok := below(dir, name)
+	if !ok {
 		return nil
 	}
-	names := matching(dir, entries, missing[len(missing)-1])
-	for _, want := range slices.Backward(missing[:len(missing)-1]) {
+	names := []string{dir}
+	for want := range strings.SplitSeq(rest, "/") {
 		var deeper []string
 		for _, at := range names {
 			if entries, err := p.readDir(at); err == nil {
@@ -313,11 +318,11 @@ func matching(dir string, entries []fs.DirEntry, want string) []string {
 // fail is the error of a search that found nothing, with the most telling of
 // the reasons.
 func (s *search) fail() error {
-	err := &ParentError{Child: s.child.img.name, Attempts: s.attempts, Err: ErrParentNotFound}
+	err := &ParentError{Child: s.child.img.name, ParentID: s.parentID(), Attempts: s.attempts, Err: ErrParentNotFound}
 	for _, telling := range []error{ErrLocked, ErrChainLoop, ErrParentMismatch, ErrOutsideRoot} {
 		at := slices.IndexFunc(s.attempts, func(a ParentAttempt) bool { return errors.Is(a.Err, telling) })
 		if at >= 0 {
-			err.Err = s.explain(s.attempts[at].Err)
+			err.Err = s.explain(s.attempts[at])
 			break
 		}
 	}
@@ -327,10 +332,15 @@ func (s *search) fail() error {
 	return err
 }
 
-// explain adds what the caller can do.
-func (s *search) explain(err error) error {
-	if errors.Is(err, ErrOutsideRoot) {
-		return fmt.Errorf("%w %q; Options.Root can allow it", ErrOutsideRoot, s.chain.place.root)
+// explain says of the most telling attempt what the caller has to know.
+func (s *search) explain(a ParentAttempt) error {
+	switch {
+	case errors.Is(a.Err, ErrLocked):
+		return fmt.Errorf("its parent %s: %w", a.Name, a.Err)
+	case errors.Is(a.Err, ErrOutsideRoot) && a.Name == "": // nothing allows such a path
+		return fmt.Errorf("%w: %w", ErrParentNotFound, a.Err)
+	case errors.Is(a.Err, ErrOutsideRoot):
+		return fmt.Errorf("%w %s, which Options.Root can change", ErrOutsideRoot, s.chain.place.root)
 	}
-	return err
+	return a.Err
 }

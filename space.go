@@ -1,6 +1,7 @@
 package vhd
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -62,6 +63,7 @@ func footerAt(off int64) int64 {
 // metadata make the image ErrCorrupt.
 func (m *Image) takeInventory() (space, error) {
 	var offs []int64
+	var behind int64                                   // what has been looked at
 	most := m.FileSize()/(m.bitmapArea+SectorSize) + 1 // more must overlap, and take memory
 	err := m.eachBlock(func(block int64, e batEntry) error {
 		off, err := m.blockOff(block, e)
@@ -75,19 +77,22 @@ func (m *Image) takeInventory() (space, error) {
 		return space{}, err
 	}
 	slices.Sort(offs)
-	s := space{next: m.metadataEnd(), nallocated: int64(len(offs))}
-	blockBytes := m.bitmapArea + m.header.BlockSize
-	for i, off := range offs {
-		if i > 0 {
-			before := offs[i-1] + blockBytes
-			if off < before {
-				return space{}, m.overlap(off)
-			}
-			s.freeSlots = m.appendSlots(s.freeSlots, before, off)
+	taken := m.takenByMetadata()
+	s := space{fresh: m.footerOff + footerSize, nallocated: int64(len(offs))}
+	for _, t := range taken {
+		s.next = max(s.next, t.end)
+		if len(offs) > 0 && t.end <= offs[0] {
+			behind = t.end
 		}
-		s.next = max(s.next, off+blockBytes)
 	}
-	s.fresh = m.footerOff + footerSize
+	for _, off := range offs {
+		if off < behind {
+			return space{}, m.overlap(off)
+		}
+		s.freeSlots = m.appendSlots(s.freeSlots, taken, behind, off)
+		behind = off + m.bitmapArea + m.header.BlockSize
+	}
+	s.next = max(s.next, behind)
 	return s, nil
 }
 
@@ -96,32 +101,35 @@ func (m *Image) overlap(off int64) error {
 		Want: "every block in a place of its own", Err: ErrCorrupt}
 }
 
-// metadataEnd is the end of all that is not block and not end footer. What
-// locators set aside counts, as far as it is in front of the footer.
-func (m *Image) metadataEnd() int64 {
-	end := int64(0)
-	for _, s := range m.metadata {
-		end = max(end, s.end)
-	}
+// takenByMetadata is where no new block is put, in order. What locators set
+// aside counts, as far as it is in front of the footer.
+func (m *Image) takenByMetadata() []span {
+	taken := slices.Clone(m.metadata)
 	for _, l := range m.header.Locators {
 		if m.footer.Type == Differencing && m.holdsLocator(l) && l.Space() <= m.footerOff-l.DataOffset {
-			end = max(end, l.DataOffset+l.Space())
+			taken = append(taken, span{"a parent locator", l.DataOffset, l.DataOffset + l.Space()})
 		}
 	}
-	return end
+	slices.SortFunc(taken, func(x, y span) int { return cmp.Compare(x.off, y.off) })
+	return taken
 }
 
-// appendSlots appends the places for blocks between two blocks, unless metadata
-// is there too.
-func (m *Image) appendSlots(slots []int64, from, to int64) []int64 {
-	for _, s := range m.metadata {
-		if s.off < to && s.end > from {
-			return slots
+// appendSlots appends the places for blocks from from to to, around what is
+// taken.
+func (m *Image) appendSlots(slots []int64, taken []span, from, to int64) []int64 {
+	fill := func(end int64) {
+		for off := m.slotAt(from); off+m.bitmapArea+m.header.BlockSize <= end; off = m.slotAt(from) {
+			slots = append(slots, off)
+			from = off + m.bitmapArea + m.header.BlockSize
 		}
 	}
-	for off := m.slotAt(from); off+m.bitmapArea+m.header.BlockSize <= to; off = m.slotAt(off + m.bitmapArea + m.header.BlockSize) {
-		slots = append(slots, off)
+	for _, t := range taken {
+		if t.off < to && t.end > from {
+			fill(t.off)
+			from = t.end
+		}
 	}
+	fill(to)
 	return slots
 }
 
@@ -161,7 +169,7 @@ func (d *Disk) grow(off int64) error {
 		unit = last + 1
 	}
 	if unit < 1 {
-		return fmt.Errorf("vhd: %s: file would pass 2 TiB: %w", m.name, ErrUnsupported)
+		return inFile(m.name, fmt.Errorf("%w: the file would pass 2 TiB", ErrUnsupported))
 	}
 	err := d.moveFooter(off, unit)
 	if err != nil && unit > 1 && d.syncs.err() == nil {

@@ -135,13 +135,12 @@ func (r rootFS) SyncDir(name string) error {
 // explain makes ErrOutsideRoot of os.Root's own word for that, which package os
 // does not export: it is what the root says of its parent directory.
 func (r rootFS) explain(err error) error {
-	var got, escape *fs.PathError
-	if !errors.As(err, &got) {
-		return err
+	if err == nil {
+		return nil
 	}
 	_, outside := r.root.Lstat("..")
-	if errors.As(outside, &escape) && errors.Is(got.Err, escape.Err) {
-		return &fs.PathError{Op: got.Op, Path: got.Path, Err: ErrOutsideRoot}
+	if escape, ok := errors.AsType[*fs.PathError](outside); ok && errors.Is(err, escape.Err) {
+		return ErrOutsideRoot
 	}
 	return err
 }

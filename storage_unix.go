@@ -3,7 +3,6 @@
 package vhd
 
 import (
-	"errors"
 	"os"
 	"syscall"
 )
@@ -12,4 +11,4 @@ import (
 const openNonblock = syscall.O_NONBLOCK
 
 // syncDir makes durable which names are in a directory, and closes it.
-func syncDir(dir *os.File) error { return errors.Join(dir.Sync(), dir.Close()) }
+func syncDir(dir *os.File) error { return joined(dir.Sync(), dir.Close()) }

@@ -39,7 +39,6 @@
 package vhd
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -159,13 +158,13 @@ func (d *Disk) Close() error {
 	if d.syncs != nil {
 		err = d.finish()
 	}
-	return errors.Join(err, d.closeFiles())
+	return joined(err, d.closeFiles())
 }
 
 func (d *Disk) closeFiles() error {
 	var err error
 	for _, l := range d.layers {
-		err = errors.Join(err, inFile(l.img.name, l.file.Close()))
+		err = joined(err, inFile(l.img.name, l.file.Close()))
 	}
 	return err
 }
@@ -184,7 +183,7 @@ func (d *Disk) writable(off, n int64) error {
 	case err != nil:
 		return err
 	case d.syncs == nil:
-		return ErrReadOnly
+		return d.explain(ErrReadOnly)
 	case off < 0 || n < 0 || n > d.size-off:
 		return d.outOfRange(off, n)
 	}
@@ -192,8 +191,11 @@ func (d *Disk) writable(off, n int64) error {
 }
 
 func (d *Disk) outOfRange(off, n int64) error {
-	return fmt.Errorf("%w: %d bytes at offset %d of a disk of %d", ErrOutOfRange, n, off, d.size)
+	return d.explain(fmt.Errorf("%w: %d bytes at offset %d of a disk of %d", ErrOutOfRange, n, off, d.size))
 }
+
+// explain names the leaf, for an error about the disk.
+func (d *Disk) explain(err error) error { return inFile(d.layers[0].img.name, err) }
 
 // opError is what a call returns for err: a call that raced with Close says so,
 // and not what the operating system thinks of a closed file.
@@ -201,13 +203,13 @@ func (d *Disk) opError(err error) error {
 	if err != nil && d.closed.Load() {
 		return ErrClosed
 	}
-	return err
+	return d.explain(err)
 }
 
 // breakDown ends the use of the disk after a failure that left unknown what
 // its file holds (W11).
 func (d *Disk) breakDown(cause error) error {
-	err := inFile(d.layers[0].img.name, fmt.Errorf("%w: %w", ErrBroken, cause))
+	err := d.explain(fmt.Errorf("%w: %w", ErrBroken, cause))
 	d.syncs.broken.Store(&err)
 	d.down.CompareAndSwap(nil, &err)
 	return err

@@ -92,38 +92,38 @@ func (d *Disk) flushIfLarge() error {
 	return nil
 }
 
-// writeSectors writes p at off. Sectors that p has only a part of are read,
-// changed and written whole (W9). The disk's lock is held exclusively.
-func (d *Disk) writeSectors(p []byte, off int64) (int, error) {
-	for done := 0; done < len(p); {
+// writeSectors writes p at off, and says how much of it. Sectors that p has only
+// a part of are read, changed and written whole (W9). The disk's lock is held
+// exclusively.
+func (d *Disk) writeSectors(p []byte, off int64) (done int, err error) {
+	for done < len(p) && err == nil {
 		at := off + int64(done)
 		inSector := at % SectorSize
 		n := len(p) - done
-		var err error
 		if inSector != 0 || n < SectorSize {
 			n = int(min(int64(n), SectorSize-inSector))
-			err = d.writePart(p[done:done+n], at)
+			n, err = d.writePart(p[done:done+n], at)
 		} else {
 			n -= n % SectorSize
-			err = d.writeWhole(p[done:done+n], at/SectorSize)
-		}
-		if err != nil {
-			return done, err
+			n, err = d.writeWhole(p[done:done+n], at/SectorSize)
 		}
 		done += n
 	}
-	return len(p), nil
+	return done, err
 }
 
 // writePart writes a part of one sector.
-func (d *Disk) writePart(p []byte, off int64) error {
+func (d *Disk) writePart(p []byte, off int64) (int, error) {
 	var buf [SectorSize]byte
 	sector := off / SectorSize
 	if _, err := d.readLocked(buf[:], sector*SectorSize); err != nil {
-		return err
+		return 0, err
 	}
 	copy(buf[off%SectorSize:], p)
-	return d.writeWhole(buf[:], sector)
+	if _, err := d.writeWhole(buf[:], sector); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // readLocked reads within one window, for who holds the disk's lock.
@@ -140,24 +140,25 @@ func (d *Disk) readLocked(p []byte, off int64) (int, error) {
 	return t.finish()
 }
 
-// writeWhole writes whole sectors of one window.
-func (d *Disk) writeWhole(p []byte, sector int64) error {
+// writeWhole writes whole sectors of one window, and says how many bytes.
+func (d *Disk) writeWhole(p []byte, sector int64) (done int, err error) {
 	spb := d.leaf.img.sectorsPerBlock
+	window := sector / windowSectors
 	news := false
-	for len(p) > 0 {
+	for done < len(p) {
 		inBlock := sector % spb
-		n := min(int64(len(p))/SectorSize, spb-inBlock)
-		isNew, err := d.writeBlock(p[:n*SectorSize], sector/spb, inBlock)
+		n := min(int64(len(p)-done)/SectorSize, spb-inBlock)
+		isNew, err := d.writeBlock(p[done:done+int(n)*SectorSize], sector/spb, inBlock)
 		if err != nil {
-			return err
+			return done, err
 		}
 		news = news || isNew
-		p, sector = p[n*SectorSize:], sector+n
+		done, sector = done+int(n)*SectorSize, sector+n
 	}
-	if window := (sector - 1) / windowSectors; !news && d.windows.get(window) == nil {
+	if !news && d.windows.get(window) == nil {
 		d.blockMapLocked(window) // for the next overwrite
 	}
-	return nil
+	return done, nil
 }
 
 // writeBlock writes sectors of one block and notes that they are there, in this
@@ -240,4 +241,4 @@ func writeFull(f File, p []byte, off int64) (int, error) {
 	return n, err
 }
 
-var errShortWrite = errors.New("vhd: file wrote less than it was given")
+var errShortWrite = errors.New("file wrote less than it was given")

@@ -57,7 +57,8 @@ func (d *Disk) zeroPart(off, n int64) error {
 		return nil
 	}
 	var zeros [SectorSize]byte
-	return d.writePart(zeros[:n], off)
+	_, err := d.writePart(zeros[:n], off)
+	return err
 }
 
 // zeroSectors zeroes sectors of one block, from first to end on the disk.
@@ -124,7 +125,7 @@ func (d *Disk) writeZerosAsData(first, n int64) error {
 	zeros := zeroBytes[:]
 	for n > 0 {
 		piece := min(n, int64(len(zeros))/SectorSize)
-		if err := d.writeWhole(zeros[:piece*SectorSize], first); err != nil {
+		if _, err := d.writeWhole(zeros[:piece*SectorSize], first); err != nil {
 			return err
 		}
 		first, n = first+piece, n-piece
