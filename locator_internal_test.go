@@ -33,6 +33,10 @@ func TestFileURLsOfOthersAreUnderstood(t *testing.T) {
 		"file:///a%20b/%c3%bc.vhd":          "/a b/ü.vhd",
 		"file:///a%2Fb":                     "/a/b",
 		"file://server/share/x.vhd":         "//server/share/x.vhd",
+		"file://./x.vhd":                    "./x.vhd", // Xen, which does not encode either
+		"file://../d/50%.vhd":               "../d/50%.vhd",
+		"file:///C:/d/x.vhd":                "C:/d/x.vhd",
+		"file:///1:/x.vhd":                  "/1:/x.vhd", // no drive
 		"file:///%7Euser/x.vhd":             "/~user/x.vhd",
 		"file:///with:colon/(and)+more.vhd": "/with:colon/(and)+more.vhd",
 	} {
@@ -43,7 +47,7 @@ func TestFileURLsOfOthersAreUnderstood(t *testing.T) {
 }
 
 func TestWhatIsNoFileURLIsRefused(t *testing.T) {
-	for _, stored := range []string{"http://host/x.vhd", "file:///%zz", "file:///%2", "smb://host/x", "file:///\x01", "mailto:a@b", "://"} {
+	for _, stored := range []string{"", "file", "http://host/x.vhd", "smb://host/x", "mailto:a@b", "://", "/x.vhd"} {
 		_, err := pathOfFileURL(stored)
 		require.ErrorIs(t, err, ErrFormat, stored)
 	}
@@ -52,6 +56,9 @@ func TestWhatIsNoFileURLIsRefused(t *testing.T) {
 func TestAnyAbsolutePathSurvivesItsURL(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		path := "/" + rapid.StringN(0, 64, -1).Draw(t, "path")
+		if len(path) > 2 && path[2] == ':' {
+			t.Skip("that is a drive")
+		}
 		got, err := pathOfFileURL(fileURL(path))
 		require.NoError(t, err)
 		require.Equal(t, path, got)
