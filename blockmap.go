@@ -2,6 +2,7 @@ package vhd
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -144,6 +145,30 @@ type layer struct {
 	table *table // nil for a fixed disk
 }
 
+// hideFooter makes what is behind the data of an image read as zeros where its
+// last sector is cut off within: there, the footer follows at once.
+func (l *layer) hideFooter() {
+	if l.table != nil && l.img.footerOff%SectorSize != 0 {
+		l.file = &cutFile{l.file, l.img.footerOff}
+	}
+}
+
+// cutFile is a file whose bytes from end on read as zeros.
+type cutFile struct {
+	File
+	end int64
+}
+
+func (f *cutFile) ReadAt(p []byte, off int64) (int, error) {
+	there := min(max(f.end-off, 0), int64(len(p)))
+	n, err := f.File.ReadAt(p[:there], off)
+	if int64(n) < there {
+		return n, err
+	}
+	clear(p[there:])
+	return len(p), nil
+}
+
 // mapBuilder asks the layers, from one down to the base, who serves the sectors
 // of a window.
 type mapBuilder struct {
@@ -201,7 +226,7 @@ func (b *mapBuilder) askBlock(i, sector, n int) {
 	off, bitmap, err := b.disk.blockAt(i, block, inBlock, buf[:(n+7)/8])
 	switch {
 	case err != nil:
-		b.retry = b.retry || !isFormatError(err)
+		b.retry = b.retry || !errors.Is(err, ErrCorrupt)
 		b.fail(piece, inFile(l.img.name, err))
 		return
 	case off == 0:
@@ -219,8 +244,8 @@ func (b *mapBuilder) askBlock(i, sector, n int) {
 // takePresent takes sectors that layer e.layer has, and zeros where the block
 // is cut off by the file's end.
 func (b *mapBuilder) takePresent(e mapExtent, dataEnd int64) {
-	whole := min(max((dataEnd-e.off)/SectorSize, 0), int64(e.end-e.start))
-	cut := e.start + uint16(whole) //nolint:gosec // at most windowSectors
+	there := roundUp(max(dataEnd-e.off, 0), SectorSize) / SectorSize
+	cut := e.start + uint16(min(there, int64(e.end-e.start))) //nolint:gosec // at most windowSectors
 	b.take(e.cut(e.start, cut))
 	b.take(mapExtent{start: cut, end: e.end, layer: hole})
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 )
 
 // Options say how images are opened. The zero Options open for reading, and
@@ -183,24 +182,10 @@ func (c *chain) openParents(name string) error {
 
 // enterPlace finds out where parents of the image called name are looked for.
 func (c *chain) enterPlace(name string) (err error) {
-	if c.place, err = newPlace(name, c.opts); err != nil {
-		return err
+	if c.place, err = newPlace(name, c.opts); err == nil {
+		c.links[0].abs = c.place.self
 	}
-	base := filepath.Base(name)
-	if !c.place.local {
-		base = name[lastSlash(name)+1:]
-	}
-	c.links[0].abs = joinName(c.place.dir, []string{base})
-	return nil
-}
-
-func lastSlash(name string) int {
-	for i := len(name) - 1; i >= 0; i-- {
-		if name[i] == '/' {
-			return i
-		}
-	}
-	return -1
+	return err
 }
 
 // check is why a chain that has depth images can't have one more.
@@ -304,6 +289,9 @@ func (c *chain) disk() (*Disk, error) {
 		if err := d.startWriting(); err != nil {
 			return nil, inFile(d.layers[0].img.name, err)
 		}
+	}
+	for i := range d.layers {
+		d.layers[i].hideFooter()
 	}
 	return d, nil
 }

@@ -52,7 +52,6 @@ func readStamp(p []byte, sector uint64) (generation uint64, err error) {
 // one worker each, in turn; all read everything.
 type stampTest struct {
 	disk    *vhd.Disk
-	base    uint64          // generation that the parent holds, 0: none
 	written []atomic.Uint64 // the last generation of each sector whose write has returned
 	failed  atomic.Bool
 }

@@ -106,10 +106,16 @@ var hostilePaths = []hostilePath{
 	{name: "URL with a coded zero", stored: `file://localhost/secret.vhd%00.x`, url: true, refused: true},
 	{name: "URL with a coded stream", stored: `file://localhost/base.vhd%3asecret`, url: true, refused: true},
 	{name: "URL with a coded device", stored: `file://localhost/%4e%55%4c`, url: true, refused: true},
-	{name: "URL with a broken code", stored: `file://localhost/%zz/secret.vhd`, url: true, refused: true},
+	{name: "URL with a broken code", stored: `file://localhost/%zz/%2e%2e/%2e%2e/secret.vhd`, url: true},
 	{name: "URL of the web", stored: `http://localhost/secret.vhd`, url: true, refused: true},
 	{name: "URL without a path", stored: `file://localhost`, url: true, refused: true},
 	{name: "URL with a query", stored: `file://localhost/gone?/../../../secret.vhd`, url: true},
+	{name: "URL with a drive", stored: `file:///C:{top}/secret.vhd`, url: true},
+	{name: "URL relative to a drive", stored: `file:///C:../../secret.vhd`, url: true, refused: true},
+	{name: "URL with a coded host", stored: `file://%2e%2e/%2e%2e/secret.vhd`, url: true},
+	{name: "URL of dots alone", stored: `file://..`, url: true, refused: true},
+	{name: "opaque URL", stored: `file:../../secret.vhd`, url: true},
+	{name: "opaque URL of a server", stored: `file:\\server\share\secret.vhd`, url: true},
 	{name: "no URL at all", stored: "file://\x7f\x01", url: true},
 }
 

@@ -176,7 +176,7 @@ func (d *Disk) writeUnreachable(e *epoch) error {
 			return inFile(w.img.name, err)
 		}
 	}
-	if len(e.freed) > 0 && w.img.hasBatmap {
+	if len(e.freed) > 0 && w.img.batmap != nil {
 		return d.dropBatmap()
 	}
 	return nil
@@ -245,10 +245,10 @@ func (d *Disk) writeBATSectors(blocks []epochBlock) (n int, err error) {
 // are full, and one that is freed is not.
 func (d *Disk) dropBatmap() error {
 	w := d.leaf
-	if err := zeroRange(w.file, w.img.tableEnd(), batmapHeaderSize); err != nil {
+	if err := zeroRange(w.file, w.img.batmap[0].off, batmapHeaderSize); err != nil {
 		return inFile(w.img.name, err)
 	}
-	w.img.hasBatmap = false
+	w.img.batmap = nil
 	return nil
 }
 

@@ -131,11 +131,14 @@ func (f *Footer) UnmarshalBinary(b []byte) error {
 }
 
 // AppendBinary appends the footer's 512 bytes to b. It fails if Time can not
-// be stored.
+// be stored, or a size is negative.
 func (f Footer) AppendBinary(b []byte) ([]byte, error) {
 	stamp, err := encodeTime(f.Time)
 	if err != nil {
 		return b, err
+	}
+	if f.OriginalSize < 0 || f.CurrentSize < 0 {
+		return b, &FormatError{Part: "footer", Field: "current size", Offset: 48, Got: min(f.OriginalSize, f.CurrentSize), Want: "no negative size", Err: ErrFormat}
 	}
 	var raw [footerSize]byte
 	copy(raw[0:8], footerCookie)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 )
 
@@ -24,11 +26,11 @@ type Image struct {
 	name string
 	file io.ReaderAt
 
-	footer    Footer
-	header    DynamicHeader // of a fixed disk: zero
-	locators  []locatorText
-	metadata  []span // where no block may be
-	hasBatmap bool   // Xen's map of full blocks stands behind the BAT; writers look for it
+	footer   Footer
+	header   DynamicHeader // of a fixed disk: zero
+	locators []locatorText
+	metadata []span // where no block may be
+	batmap   []span // where Xen's map of full blocks is, if there is one; only writers look for it
 
 	// Of a disk that has blocks; see "Block Allocation Table and Data Blocks".
 	sectorsPerBlock int64
@@ -264,6 +266,11 @@ func (m *Image) noteMetadata() {
 	}
 }
 
+// tableEnd is the end of the BAT with its padding.
+func (m *Image) tableEnd() int64 {
+	return roundUp(m.header.TableOffset+int64(m.header.MaxTableEntries)*batEntrySize, SectorSize)
+}
+
 // holdsLocator says whether what l points to is in the file, and of a
 // believable length.
 func (m *Image) holdsLocator(l Locator) bool {
@@ -292,8 +299,8 @@ func (m *Image) readLocators() {
 }
 
 // blockOff checks a BAT entry and returns the offset of its block's bitmap. A
-// block's bitmap and first sector must be in front of the footer, and nothing
-// of it in metadata.
+// block's bitmap must be in front of the footer, and nothing of the block in
+// metadata.
 func (m *Image) blockOff(block int64, e batEntry) (int64, error) {
 	off := e.off()
 	end := off + m.bitmapArea + m.header.BlockSize
@@ -302,7 +309,7 @@ func (m *Image) blockOff(block int64, e batEntry) (int64, error) {
 			return 0, m.corruptEntry(block, e, "a block that does not overlap "+s.what)
 		}
 	}
-	if off+m.bitmapArea+SectorSize > m.footerOff {
+	if off+m.bitmapArea > m.footerOff {
 		return 0, m.corruptEntry(block, e, fmt.Sprintf("a block in front of the file's end at sector %d", m.footerOff/SectorSize))
 	}
 	if end <= m.footerOff {
@@ -323,15 +330,17 @@ func (m *Image) corruptEntry(block int64, e batEntry, want string) error {
 		Got: fmt.Sprintf("sector %d", uint32(e)), Want: want, Err: ErrCorrupt}
 }
 
-// lastBlock is the highest offset that the BAT holds. Only a block that is cut
-// off asks for it, as few files have one.
+// lastBlock is the highest offset in the BAT at which a block can be. Only a
+// block that is cut off asks for it, as few files have one.
 func (m *Image) lastBlock() (int64, error) {
 	if last := m.lastOff.Load(); last != 0 {
 		return last, nil
 	}
 	var last int64
 	err := m.eachBlock(func(_ int64, e batEntry) error {
-		last = max(last, e.off())
+		if e.off()+m.bitmapArea <= m.footerOff {
+			last = max(last, e.off())
+		}
 		return nil
 	})
 	if err == nil {
@@ -343,11 +352,21 @@ func (m *Image) lastBlock() (int64, error) {
 // eachBlock calls f for every allocated block, in the order of the BAT, as it
 // is on disk.
 func (m *Image) eachBlock(f func(block int64, e batEntry) error) error {
+	return m.eachEntry(0, m.nblocks, f)
+}
+
+// eachEntry calls f for the entries of the BAT, from first to end, that name a
+// place.
+func (m *Image) eachEntry(first, end int64, f func(block int64, e batEntry) error) error {
 	var buf [64 << 10]byte
-	for block := int64(0); block < m.nblocks; {
-		n := min(m.nblocks-block, int64(len(buf)/batEntrySize))
+	for block := first; block < end; {
+		n := min(end-block, int64(len(buf)/batEntrySize))
 		piece := buf[:n*batEntrySize]
-		if err := readFull(m.file, piece, m.header.TableOffset+block*batEntrySize); err != nil {
+		err := readFull(m.file, piece, m.header.TableOffset+block*batEntrySize)
+		if errors.Is(err, fs.ErrClosed) {
+			return ErrClosed
+		}
+		if err != nil {
 			return inFile(m.name, err)
 		}
 		for i := range n {
@@ -371,16 +390,16 @@ const (
 	batmapHeaderSize = SectorSize
 )
 
-// tableEnd is the end of the BAT with its padding.
-func (m *Image) tableEnd() int64 {
-	return roundUp(m.header.TableOffset+int64(m.header.MaxTableEntries)*batEntrySize, SectorSize)
-}
+// xenApplication is the creator application of Xen's blktap.
+var xenApplication = [4]byte{'t', 'a', 'p', 0}
 
-// findBatmap notes Xen's batmap, whose header is right behind the BAT, so that
-// nobody takes its space for free.
-func (m *Image) findBatmap() error {
+// findBatmap looks for Xen's batmap, whose header is right behind the BAT, so
+// that nobody takes its space for free. Where the BAT has a block, of which offs
+// are the offsets, there is none, whatever a guest made the block look like.
+func (m *Image) findBatmap(offs []int64) error {
+	m.batmap = nil
 	off := m.tableEnd()
-	if off+batmapHeaderSize > m.footerOff {
+	if m.footer.CreatorApplication != xenApplication || off+batmapHeaderSize > m.footerOff {
 		return nil
 	}
 	var raw [batmapHeaderSize]byte
@@ -390,13 +409,18 @@ func (m *Image) findBatmap() error {
 	if string(raw[:len(batmapCookie)]) != batmapCookie {
 		return nil
 	}
-	m.hasBatmap = true
-	m.metadata = append(m.metadata, span{"Xen's batmap", off, off + batmapHeaderSize})
+	spans := []span{{"Xen's batmap", off, off + batmapHeaderSize}}
 	mapOff := int64(binary.BigEndian.Uint64(raw[8:16])) //nolint:gosec // checked below
 	mapSize := int64(binary.BigEndian.Uint32(raw[16:20])) * SectorSize
 	if mapOff >= off && mapOff <= m.footerOff-mapSize {
-		m.metadata = append(m.metadata, span{"Xen's batmap", mapOff, mapOff + mapSize})
+		spans = append(spans, span{"Xen's batmap", mapOff, mapOff + mapSize})
 	}
+	for _, at := range offs {
+		if slices.ContainsFunc(spans, func(s span) bool { return at < s.end && at+m.bitmapArea+m.header.BlockSize > s.off }) {
+			return nil
+		}
+	}
+	m.batmap = spans
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/encoding/charmap"
 )
@@ -96,7 +97,7 @@ func (c PlatformCode) DecodePath(data []byte) (string, error) {
 	case W2ru, W2ku:
 		return decodeUTF16(data, binary.LittleEndian), nil
 	case Wi2r, Wi2k:
-		return charmap.Windows1252.NewDecoder().String(untilNUL(string(data)))
+		return decodeANSI(untilNUL(string(data))), nil
 	case MacX:
 		return untilNUL(string(data)), nil
 	case Mac:
@@ -116,11 +117,7 @@ func (c PlatformCode) EncodePath(path string) ([]byte, error) {
 	case W2ru, W2ku:
 		return encodeUTF16(path, binary.LittleEndian)
 	case Wi2r, Wi2k:
-		s, err := charmap.Windows1252.NewEncoder().String(path)
-		if err != nil {
-			return nil, fmt.Errorf("vhd: path %q as ANSI: %w", path, ErrUnsupported)
-		}
-		return []byte(s), nil
+		return encodeANSI(path)
 	case MacX:
 		if !strings.HasPrefix(path, "file:") {
 			path = fileURL(path)
@@ -129,6 +126,36 @@ func (c PlatformCode) EncodePath(path string) ([]byte, error) {
 	case Mac:
 	}
 	return nil, fmt.Errorf("vhd: parent locator: %w: %v", ErrUnsupported, c)
+}
+
+// decodeANSI decodes Windows-1252. Like Windows, it takes the five bytes that
+// mean nothing there for control characters of the same number.
+func decodeANSI(s string) string {
+	var text strings.Builder
+	for i := range len(s) {
+		r := charmap.Windows1252.DecodeByte(s[i])
+		if r == utf8.RuneError {
+			r = rune(s[i])
+		}
+		text.WriteRune(r)
+	}
+	return text.String()
+}
+
+// encodeANSI is the way back.
+func encodeANSI(s string) ([]byte, error) {
+	var data []byte
+	for _, r := range s {
+		b, ok := charmap.Windows1252.EncodeRune(r)
+		if !ok && r >= 0x80 && r < 0xA0 {
+			b, ok = byte(r), true
+		}
+		if !ok {
+			return nil, fmt.Errorf("vhd: path %q as ANSI: %w", s, ErrUnsupported)
+		}
+		data = append(data, b)
+	}
+	return data, nil
 }
 
 // fileURL is the MacX form of a slash-separated path. A relative one has no
@@ -143,11 +170,11 @@ func fileURL(path string) string {
 // pathOfFileURL is the way back. A host other than this one makes it a path on
 // another machine, of the form //host/path.
 func pathOfFileURL(s string) (string, error) {
-	const scheme = "file:"
+	const scheme = "file:/"
 	if len(s) < len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme) {
 		return "", fmt.Errorf("vhd: %q: %w: not a file URL", s, ErrFormat)
 	}
-	path := s[len(scheme):]
+	path := s[len(scheme)-1:]
 	if afterSlashes, ok := strings.CutPrefix(path, "//"); ok {
 		host, rest, hasPath := strings.Cut(afterSlashes, "/")
 		switch {
@@ -157,11 +184,9 @@ func pathOfFileURL(s string) (string, error) {
 			path = afterSlashes
 		}
 	}
-	if decoded, err := url.PathUnescape(path); err == nil { // Xen does not encode
-		path = decoded
-	}
-	if len(path) > 2 && path[0] == '/' && path[2] == ':' { // of a drive
-		path = path[1:]
+	path, err := url.PathUnescape(path)
+	if err != nil {
+		return "", fmt.Errorf("vhd: %q: %w: not a file URL", s, ErrFormat)
 	}
 	return path, nil
 }

@@ -85,6 +85,9 @@ func parseStoredPath(origin, stored string) storedPath {
 		}
 	}
 	path = strings.ReplaceAll(path, `\`, "/")
+	if origin == MacX.String() && len(path) > 3 && path[0] == '/' && isLetter(path[1]) && path[2:4] == ":/" {
+		path = path[1:] // file:///C:/… names a drive
+	}
 	p := storedPath{}
 	switch {
 	case path == "":

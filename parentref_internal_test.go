@@ -36,6 +36,12 @@ func TestAStoredPathIsTakenApart(t *testing.T) {
 		{"MacX", `file:///%D0%96.vhd`, false, "", "Ж.vhd"},
 		{"MacX", `file:///d/%2e%2e/x.vhd`, false, "", "x.vhd"},
 		{"MacX", `file:///d%2Fx.vhd`, false, "", "d/x.vhd"},
+		{"MacX", `file:x.vhd`, true, "", "x.vhd"},
+		{"MacX", `file://../d/x.vhd`, true, "", "../d/x.vhd"},
+		{"MacX", `file:///100% of x%2`, false, "", "100% of x%2"},
+		{"MacX", `file:///%2e%2e%2f100%`, false, "", "%2e%2e%2f100%"},
+		{"MacX", `file:///C:/d/x.vhd`, false, "C:", "d/x.vhd"},
+		{"MacX", `file:///C%3A%5Cd%5Cx.vhd`, false, "C:", "d/x.vhd"},
 		{"MacX", `file:///d%5cx.vhd`, false, "", "d/x.vhd"},
 	}
 	for _, tt := range tests {
@@ -102,8 +108,9 @@ func TestAStoredPathThatMustNotBeFollowedIsRefused(t *testing.T) {
 		{"too many components", "W2ru", strings.Repeat(`d\`, 10_000) + "x.vhd"},
 		{"too many directories above", "W2ru", strings.Repeat(`..\`, 10_000) + "x.vhd"},
 		{"no file URL", "MacX", "http://localhost/x.vhd"},
-		{"opaque URL", "MacX", "file:x.vhd"},
-		{"broken percent-code", "MacX", "file:///x%2"},
+		{"no scheme", "MacX", "/d/x.vhd"},
+		{"URL without a path", "MacX", "file://localhost"},
+		{"URL relative to a drive", "MacX", "file:///C:x.vhd"},
 		{"coded stream", "MacX", "file:///x.vhd%3as"},
 	}
 	for _, tt := range tests {

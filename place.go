@@ -18,7 +18,8 @@ type place struct {
 	root      string                   // the directory outside which nothing is opened; empty: none
 	shownRoot string                   // the same, as the caller wrote it, before symbolic links were resolved
 	local     bool                     // it is the operating system's files
-	dir       string                   // of the image from which all starts
+	self      string                   // the image from which all starts
+	dir       string                   // that it is in
 	display   func(name string) string // a name as the user would write it
 	release   func()
 }
@@ -33,7 +34,11 @@ func newPlace(name string, opts *Options) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newOSPlace(filepath.Dir(real), filepath.Dir(name), opts.Root)
+	p, err := newOSPlace(filepath.Dir(real), filepath.Dir(name), opts.Root)
+	if err == nil {
+		p.self = filepath.ToSlash(real)
+	}
+	return p, err
 }
 
 // newPlaceFor is the same for an image that is yet to be made.
@@ -98,7 +103,8 @@ func realPath(name string) (string, error) {
 // newFSPlace is an FS of the caller's. Whether its names start with a slash is
 // up to the caller; here they all do.
 func newFSPlace(name string, opts *Options) *place {
-	p := &place{fs: opts.FS, base: "/", root: "", dir: path.Dir(path.Join("/", name)), release: func() {}}
+	self := path.Join("/", name)
+	p := &place{fs: opts.FS, base: "/", self: self, dir: path.Dir(self), release: func() {}}
 	if strings.HasPrefix(name, "/") {
 		p.base = ""
 	}
@@ -185,5 +191,5 @@ func below(dir, name string) (string, bool) {
 		dir += "/"
 	}
 	rest, ok := strings.CutPrefix(name, dir)
-	return rest, ok && rest != "" && path.Clean(rest) == rest && !strings.HasPrefix(rest, "../") && rest != ".."
+	return rest, ok && fs.ValidPath(rest)
 }

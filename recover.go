@@ -8,9 +8,6 @@ func (d *Disk) startWriting() error {
 	if l.table == nil {
 		return nil
 	}
-	if err := l.img.findBatmap(); err != nil {
-		return err
-	}
 	s, err := l.img.takeInventory()
 	if err != nil {
 		return err

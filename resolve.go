@@ -30,9 +30,6 @@ const originSearch = "search"
 // maxFolded bounds how many spellings of one name are tried.
 const maxFolded = 16
 
-// xenApplication is the creator application of Xen's blktap.
-var xenApplication = [4]byte{'t', 'a', 'p', 0}
-
 // findParent finds, opens, checks and locks the parent of child.
 func (c *chain) findParent(child *link) (link, error) {
 	s := search{chain: c, child: child, refs: child.img.storedRefs(), tried: map[string]bool{}}

@@ -62,27 +62,23 @@ func footerAt(off int64) int64 {
 // is the look that only writers take: blocks that overlap each other or
 // metadata make the image ErrCorrupt.
 func (m *Image) takeInventory() (space, error) {
-	var offs []int64
-	var behind int64                                   // what has been looked at
-	most := m.FileSize()/(m.bitmapArea+SectorSize) + 1 // more must overlap, and take memory
-	err := m.eachBlock(func(block int64, e batEntry) error {
-		off, err := m.blockOff(block, e)
-		if err == nil && int64(len(offs)) >= most {
-			err = m.corruptEntry(block, e, "fewer blocks: they overlap")
-		}
-		offs = append(offs, off)
-		return err
-	})
+	offs, err := m.blockOffs()
 	if err != nil {
 		return space{}, err
 	}
-	slices.Sort(offs)
-	taken := m.takenByMetadata()
+	if err := m.findBatmap(offs); err != nil {
+		return space{}, err
+	}
+	taken, err := m.takenByOthers()
+	if err != nil {
+		return space{}, err
+	}
 	s := space{fresh: m.footerOff + footerSize, nallocated: int64(len(offs))}
+	behind := int64(0) // what has been looked at
 	for _, t := range taken {
 		s.next = max(s.next, t.end)
 		if len(offs) > 0 && t.end <= offs[0] {
-			behind = t.end
+			behind = max(behind, t.end)
 		}
 	}
 	for _, off := range offs {
@@ -96,22 +92,55 @@ func (m *Image) takeInventory() (space, error) {
 	return s, nil
 }
 
+// blockOffs are the offsets of all blocks, in order.
+func (m *Image) blockOffs() ([]int64, error) {
+	var offs []int64
+	most := m.mostBlocks()
+	err := m.eachBlock(func(block int64, e batEntry) error {
+		off, err := m.blockOff(block, e)
+		if err == nil && int64(len(offs)) >= most {
+			err = m.corruptEntry(block, e, "fewer blocks: they overlap")
+		}
+		offs = append(offs, off)
+		return err
+	})
+	slices.Sort(offs)
+	return offs, err
+}
+
+// mostBlocks is how many blocks can be in the file without overlapping, and so
+// how much memory a table may cost.
+func (m *Image) mostBlocks() int64 { return m.FileSize()/(m.bitmapArea+SectorSize) + 1 }
+
 func (m *Image) overlap(off int64) error {
 	return &FormatError{Part: "BAT", Offset: m.header.TableOffset, Got: fmt.Sprintf("two blocks over the same bytes at sector %d", off/SectorSize),
 		Want: "every block in a place of its own", Err: ErrCorrupt}
 }
 
-// takenByMetadata is where no new block is put, in order. What locators set
-// aside counts, as far as it is in front of the footer.
-func (m *Image) takenByMetadata() []span {
-	taken := slices.Clone(m.metadata)
+// takenByOthers is where no new block is put, in order: metadata, with what
+// locators set aside, and blocks behind the disk's end, as a disk has that was
+// made smaller.
+func (m *Image) takenByOthers() ([]span, error) {
+	taken := slices.Concat(m.metadata, m.batmap)
 	for _, l := range m.header.Locators {
 		if m.footer.Type == Differencing && m.holdsLocator(l) && l.Space() <= m.footerOff-l.DataOffset {
 			taken = append(taken, span{"a parent locator", l.DataOffset, l.DataOffset + l.Space()})
 		}
 	}
+	most := m.mostBlocks()
+	err := m.eachEntry(m.nblocks, int64(m.header.MaxTableEntries), func(block int64, e batEntry) error {
+		off, err := m.blockOff(block, e)
+		if err != nil { //nolint:nilerr // nobody reads it, and many tables end with rubbish
+			return nil
+		}
+		if int64(len(taken)) > most {
+			return m.corruptEntry(block, e, "fewer blocks: they overlap")
+		}
+		taken = append(taken, span{"a block behind the disk's end", off, off + m.bitmapArea + m.header.BlockSize})
+		return nil
+	})
 	slices.SortFunc(taken, func(x, y span) int { return cmp.Compare(x.off, y.off) })
-	return taken
+	return taken, err
 }
 
 // appendSlots appends the places for blocks from from to to, around what is
