@@ -261,7 +261,7 @@ func TestReadersOfAReadOnlyChainShareATinyCache(t *testing.T) {
 		for worker := range stampWorkers {
 			group.Go(func() {
 				rng := rand.New(rand.NewPCG(uint64(worker), 1))
-				for range 100 {
+				for range 30 {
 					if err := s.read(rng); err != nil {
 						t.Error(err)
 						return

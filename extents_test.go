@@ -198,3 +198,34 @@ func TestExtentsGoOnBehindWhatCanNotBeRead(t *testing.T) {
 	faults.Disarm()
 	require.Len(t, inBlocks(t, disk, 0, disk.Size()), 8, "nothing of the failure is kept")
 }
+
+// A window's tables are read once, however many extents it has.
+func TestExtentsReadEveryBitmapOnce(t *testing.T) {
+	r := newChildRig(t, vhd.CreateOptions{})
+	for sector := int64(0); sector < 256; sector += 2 {
+		r.write(t, []byte{1}, sector*vhd.SectorSize)
+	}
+	r.reopen(t)
+	n := 0
+	for _, err := range r.disk.Extents(0, r.disk.Size()) {
+		require.NoError(t, err)
+		n++
+	}
+	require.Equal(t, 256, n)
+	require.LessOrEqual(t, r.rec.Count(vhdtest.OpRead), 2*(16+1), "two images, each of 16 blocks and a page of the BAT")
+}
+
+// A range of many blocks is zeroed without asking the parents anew for each.
+func TestZeroingManySmallBlocksReadsEveryBitmapOnce(t *testing.T) {
+	r := newRig(t, vhd.CreateOptions{BlockSize: 4096})
+	for block := int64(0); block < 256; block += 2 {
+		r.write(t, []byte{1}, block*4096)
+	}
+	require.NoError(t, r.disk.Close())
+	require.NoError(t, r.mem.Rename(rigName, "parent.vhd"))
+	child := createRig(t, r.mem, r.rec, vhd.CreateOptions{Parent: "parent.vhd", BlockSize: 4096})
+	child.write(t, make([]byte, 1<<20), 0)
+	child.reopen(t)
+	require.NoError(t, child.disk.WriteZeroes(0, 1<<20))
+	require.LessOrEqual(t, r.rec.Count(vhdtest.OpRead), 4*(256+1), "of each block, a few times")
+}
