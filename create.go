@@ -273,7 +273,10 @@ func (d directory) rename(temp string) error {
 	if l, ok := d.fs.(linker); ok {
 		err := l.Link(temp, d.name)
 		if err == nil {
-			return d.fs.Remove(temp)
+			if err = d.fs.Remove(temp); err != nil {
+				return joined(err, d.fs.Remove(d.name))
+			}
+			return nil
 		}
 		if errors.Is(err, fs.ErrExist) {
 			return err

@@ -149,8 +149,8 @@ func (f Footer) AppendBinary(b []byte) ([]byte, error) {
 	copy(raw[28:32], f.CreatorApplication[:])
 	binary.BigEndian.PutUint32(raw[32:36], f.CreatorVersion)
 	copy(raw[36:40], f.CreatorHost[:])
-	binary.BigEndian.PutUint64(raw[40:48], uint64(f.OriginalSize)) //nolint:gosec // never negative
-	binary.BigEndian.PutUint64(raw[48:56], uint64(f.CurrentSize))  //nolint:gosec // never negative
+	binary.BigEndian.PutUint64(raw[40:48], uint64(f.OriginalSize))
+	binary.BigEndian.PutUint64(raw[48:56], uint64(f.CurrentSize))
 	binary.BigEndian.PutUint16(raw[56:58], f.Geometry.Cylinders)
 	raw[58], raw[59] = f.Geometry.Heads, f.Geometry.SectorsPerTrack
 	binary.BigEndian.PutUint32(raw[60:64], uint32(f.Type))

@@ -330,7 +330,8 @@ func (m *Image) corruptEntry(block int64, e batEntry, want string) error {
 		Got: fmt.Sprintf("sector %d", uint32(e)), Want: want, Err: ErrCorrupt}
 }
 
-// lastBlock is the highest offset in the BAT at which a block can be. Only a
+// lastBlock is the highest offset in the BAT, of those in front of the footer:
+// others are rubbish. Without a footer they are what was cut off with it. Only a
 // block that is cut off asks for it, as few files have one.
 func (m *Image) lastBlock() (int64, error) {
 	if last := m.lastOff.Load(); last != 0 {
@@ -338,7 +339,7 @@ func (m *Image) lastBlock() (int64, error) {
 	}
 	var last int64
 	err := m.eachBlock(func(_ int64, e batEntry) error {
-		if e.off()+m.bitmapArea <= m.footerOff {
+		if e.off()+m.bitmapArea <= m.footerOff || m.footerOff == m.FileSize() {
 			last = max(last, e.off())
 		}
 		return nil
@@ -390,16 +391,13 @@ const (
 	batmapHeaderSize = SectorSize
 )
 
-// xenApplication is the creator application of Xen's blktap.
-var xenApplication = [4]byte{'t', 'a', 'p', 0}
-
 // findBatmap looks for Xen's batmap, whose header is right behind the BAT, so
 // that nobody takes its space for free. Where the BAT has a block, of which offs
 // are the offsets, there is none, whatever a guest made the block look like.
 func (m *Image) findBatmap(offs []int64) error {
 	m.batmap = nil
 	off := m.tableEnd()
-	if m.footer.CreatorApplication != xenApplication || off+batmapHeaderSize > m.footerOff {
+	if off+batmapHeaderSize > m.footerOff {
 		return nil
 	}
 	var raw [batmapHeaderSize]byte

@@ -170,11 +170,11 @@ func fileURL(path string) string {
 // pathOfFileURL is the way back. A host other than this one makes it a path on
 // another machine, of the form //host/path.
 func pathOfFileURL(s string) (string, error) {
-	const scheme = "file:/"
+	const scheme = "file:"
 	if len(s) < len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme) {
 		return "", fmt.Errorf("vhd: %q: %w: not a file URL", s, ErrFormat)
 	}
-	path := s[len(scheme)-1:]
+	path := s[len(scheme):]
 	if afterSlashes, ok := strings.CutPrefix(path, "//"); ok {
 		host, rest, hasPath := strings.Cut(afterSlashes, "/")
 		switch {
@@ -184,12 +184,16 @@ func pathOfFileURL(s string) (string, error) {
 			path = afterSlashes
 		}
 	}
-	path, err := url.PathUnescape(path)
-	if err != nil {
-		return "", fmt.Errorf("vhd: %q: %w: not a file URL", s, ErrFormat)
+	if decoded, err := url.PathUnescape(path); err == nil { // Xen does not encode
+		path = decoded
+	}
+	if len(path) > 3 && path[0] == '/' && isLetter(path[1]) && path[2:4] == ":/" {
+		path = path[1:] // of a drive
 	}
 	return path, nil
 }
+
+func isLetter(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }
 
 func untilNUL(s string) string {
 	s, _, _ = strings.Cut(s, "\x00")

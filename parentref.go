@@ -85,9 +85,6 @@ func parseStoredPath(origin, stored string) storedPath {
 		}
 	}
 	path = strings.ReplaceAll(path, `\`, "/")
-	if origin == MacX.String() && len(path) > 3 && path[0] == '/' && isLetter(path[1]) && path[2:4] == ":/" {
-		path = path[1:] // file:///C:/… names a drive
-	}
 	p := storedPath{}
 	switch {
 	case path == "":
@@ -155,8 +152,6 @@ func isDevice(component string) bool {
 	}
 	return false
 }
-
-func isLetter(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }
 
 // maxTail is how many of a foreign path's last components are tried in the
 // child's directory.

@@ -22,7 +22,11 @@ type search struct {
 	tried    map[string]bool
 	attempts []ParentAttempt
 	found    *link
+	blocked  error // the parent may have been there, and could not be used
 }
+
+// xenApplication is the creator application of Xen's blktap.
+var xenApplication = [4]byte{'t', 'a', 'p', 0}
 
 // originSearch is the origin of attempts that no reference led to.
 const originSearch = "search"
@@ -39,6 +43,9 @@ func (c *chain) findParent(child *link) (link, error) {
 	for _, step := range []func(){s.tryMapped, s.tryStored, s.trySearchByName, s.trySearchByID} {
 		if step(); s.found != nil {
 			return *s.found, nil
+		}
+		if s.blocked != nil {
+			break
 		}
 	}
 	return link{}, s.fail()
@@ -117,11 +124,11 @@ func (s *search) trySearchByID() {
 		}
 		for _, e := range entries {
 			name := joinName(dir, []string{e.Name()})
-			if s.found == nil && e.Type()&(fs.ModeDir|fs.ModeNamedPipe|fs.ModeDevice|fs.ModeSocket) == 0 && s.hasID(name) {
+			if !s.isOver() && e.Type()&(fs.ModeDir|fs.ModeNamedPipe|fs.ModeDevice|fs.ModeSocket) == 0 && s.hasID(name) {
 				s.try(ref, name)
 			}
 		}
-		if s.found == nil {
+		if !s.isOver() {
 			s.note(ref, s.chain.place.display(dir), fmt.Errorf("%w: no image there has the identifier", ErrParentNotFound))
 		}
 	}
@@ -162,7 +169,7 @@ func (s *search) hasID(name string) bool {
 // try tries one name: as it is, and if that is not the parent, in other cases of
 // its letters.
 func (s *search) try(ref ParentRef, name string) {
-	if s.found != nil || s.tried[name] {
+	if s.isOver() || s.tried[name] {
 		return
 	}
 	if err := s.tryExact(name); err != nil {
@@ -176,7 +183,7 @@ func (s *search) tryFolded(ref ParentRef, name string) {
 		return
 	}
 	for _, folded := range s.chain.place.fold(path.Dir(s.child.abs), name) {
-		if s.found != nil || s.tried[folded] {
+		if s.isOver() || s.tried[folded] {
 			continue
 		}
 		if err := s.tryExact(folded); err != nil {
@@ -198,11 +205,29 @@ func (s *search) tryExact(name string) error {
 	}
 	l, err := s.chain.loadParent(s.chain.place.display(name), name, f)
 	if err != nil {
+		if !isOtherFile(err) {
+			s.blocked = err
+		}
 		return joined(err, f.Close())
 	}
 	l.abs = name
 	s.found = &l
 	return nil
+}
+
+// isOver says that no further name is to be tried: the parent is found, or it
+// may have been, and then an older copy must not take its place unseen.
+func (s *search) isOver() bool { return s.found != nil || s.blocked != nil }
+
+// isOtherFile says whether err means that a file that could be opened is not
+// the parent. A read that fails, or a lock, means nothing of the kind.
+func isOtherFile(err error) bool {
+	for _, other := range []error{ErrParentMismatch, ErrChainLoop, errNotRegular} {
+		if errors.Is(err, other) {
+			return true
+		}
+	}
+	return isFormatError(err)
 }
 
 // loadParent reads what may be the parent of the chain's last image, and locks
@@ -316,7 +341,10 @@ func matching(dir string, entries []fs.DirEntry, want string) []string {
 // the reasons.
 func (s *search) fail() error {
 	err := &ParentError{Child: s.child.img.name, ParentID: s.parentID(), Attempts: s.attempts, Err: ErrParentNotFound}
-	for _, telling := range []error{ErrLocked, ErrChainLoop, ErrParentMismatch, ErrOutsideRoot} {
+	for _, telling := range []error{s.blocked, ErrChainLoop, ErrParentMismatch, ErrOutsideRoot} {
+		if telling == nil {
+			continue
+		}
 		at := slices.IndexFunc(s.attempts, func(a ParentAttempt) bool { return errors.Is(a.Err, telling) })
 		if at >= 0 {
 			err.Err = s.explain(s.attempts[at])
@@ -332,7 +360,7 @@ func (s *search) fail() error {
 // explain says of the most telling attempt what the caller has to know.
 func (s *search) explain(a ParentAttempt) error {
 	switch {
-	case errors.Is(a.Err, ErrLocked):
+	case s.blocked != nil:
 		return fmt.Errorf("its parent %s: %w", a.Name, a.Err)
 	case errors.Is(a.Err, ErrOutsideRoot) && a.Name == "": // nothing allows such a path
 		return fmt.Errorf("%w: %w", ErrParentNotFound, a.Err)

@@ -130,8 +130,8 @@ func (m *Image) takenByOthers() ([]span, error) {
 	most := m.mostBlocks()
 	err := m.eachEntry(m.nblocks, int64(m.header.MaxTableEntries), func(block int64, e batEntry) error {
 		off, err := m.blockOff(block, e)
-		if err != nil { //nolint:nilerr // nobody reads it, and many tables end with rubbish
-			return nil
+		if err != nil {
+			return nil //nolint:nilerr // nobody reads it, and many tables end with rubbish
 		}
 		if int64(len(taken)) > most {
 			return m.corruptEntry(block, e, "fewer blocks: they overlap")
