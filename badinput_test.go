@@ -95,7 +95,8 @@ func TestATruncatedImageIsRefusedOrReadsRight(t *testing.T) {
 			require.ErrorAs(t, err, &format, "%d bytes", size)
 			continue
 		}
-		require.True(t, m.NeedsRecovery())
+		isOldFooter := size == len(whole)-1 // of 511 bytes, as others write on purpose
+		require.Equal(t, !isOldFooter, m.NeedsRecovery(), "%d bytes", size)
 		d, err := vhd.Open("disk.vhd", &vhd.Options{FS: inMemory(t, file)})
 		require.NoError(t, err)
 		for block := range int64(3) {

@@ -210,7 +210,9 @@ func (b *mapBuilder) ask(i int) {
 	for sector := 0; sector < end; {
 		inBlock := (b.first + int64(sector)) % l.img.sectorsPerBlock
 		n := int(min(l.img.sectorsPerBlock-inBlock, int64(end-sector)))
-		b.askBlock(i, sector, n)
+		if _, nopen := b.open.next(sector, sector+n); nopen > 0 {
+			b.askBlock(i, sector, n)
+		}
 		sector += n
 	}
 }

@@ -60,10 +60,7 @@ func (d *Disk) FileExtents(off, n int64) iter.Seq2[FileExtent, error] {
 			return
 		}
 		var last FileExtent
-		end := off + min(n, max(d.size-off, 0))
-		for off < end {
-			e, err := d.extentAt(off, end)
-			off += e.Length
+		for e, err := range d.pieces(off, off+min(n, max(d.size-off, 0))) {
 			if err == nil && last.continuedBy(e) {
 				last.Length += e.Length
 				continue
@@ -93,27 +90,43 @@ func (e FileExtent) continuedBy(next FileExtent) bool {
 	return e.Depth == Hole || e.FileOffset+e.Length == next.FileOffset
 }
 
-// extentAt is the extent that starts at off, and ends at end or before, in the
-// same window.
-func (d *Disk) extentAt(off, end int64) (FileExtent, error) {
-	if err := d.usable(); err != nil {
-		return FileExtent{Extent: Extent{off, end - off, Hole}}, err
+// pieces yields the extents from off to end, as the block maps have them.
+func (d *Disk) pieces(off, end int64) iter.Seq2[FileExtent, error] {
+	return func(yield func(FileExtent, error) bool) {
+		for off < end {
+			if err := d.usable(); err != nil {
+				yield(FileExtent{Extent: Extent{off, end - off, Hole}}, err)
+				return
+			}
+			if d.windows == nil { // a fixed leaf
+				yield(FileExtent{Extent{off, end - off, 0}, off}, nil)
+				return
+			}
+			window := off / windowSize
+			m := d.mapOnce(window)
+			for i := m.find(int(off-window*windowSize) / SectorSize); i < len(m.extents) && off < end; i++ {
+				e, err := m.piece(i, window*windowSize, off, end)
+				if !yield(e, d.opError(err)) {
+					return
+				}
+				off += e.Length
+			}
+		}
 	}
-	if d.windows == nil {
-		return FileExtent{Extent{off, end - off, 0}, off}, nil
-	}
-	window := off / windowSize
-	at := int(off - window*windowSize)
-	m := d.mapOnce(window)
-	e := m.extents[m.find(at/SectorSize)]
-	length := min(int64(e.end)*SectorSize-int64(at), end-off)
+}
+
+// piece is what extent i of a map has from off on, up to end. The map's window
+// is at windowOff.
+func (m *blockMap) piece(i int, windowOff, off, end int64) (FileExtent, error) {
+	e := &m.extents[i]
+	length := min(windowOff+int64(e.end)*SectorSize, end) - off
 	switch e.layer {
 	case hole:
 		return FileExtent{Extent: Extent{off, length, Hole}}, nil
 	case failing:
-		return FileExtent{Extent: Extent{off, length, Hole}}, d.opError(m.errs[e.off])
+		return FileExtent{Extent: Extent{off, length, Hole}}, m.errs[e.off]
 	}
-	return FileExtent{Extent{off, length, int(e.layer)}, e.off + int64(at) - int64(e.start)*SectorSize}, nil
+	return FileExtent{Extent{off, length, int(e.layer)}, e.off + off - windowOff - int64(e.start)*SectorSize}, nil
 }
 
 // mapOnce is the map of a window, for one who passes through the disk and won't

@@ -187,7 +187,7 @@ func pathOfFileURL(s string) (string, error) {
 	if decoded, err := url.PathUnescape(path); err == nil { // Xen does not encode
 		path = decoded
 	}
-	if len(path) > 3 && path[0] == '/' && isLetter(path[1]) && path[2:4] == ":/" {
+	if len(path) > 3 && path[0] == '/' && isLetter(path[1]) && path[2] == ':' && (path[3] == '/' || path[3] == '\\') {
 		path = path[1:] // of a drive
 	}
 	return path, nil

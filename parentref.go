@@ -114,6 +114,8 @@ func (p storedPath) split(path string) storedPath {
 			p.components = p.components[:len(p.components)-1]
 		case c == ".." && !p.relative: // the root's parent is the root
 		case p.foreign && (c == "?" || c == "??" || strings.HasSuffix(c, ":")):
+		case strings.Contains(c, " ") && strings.Trim(c, ". ") == "": // Windows may take ".. " for ".."
+			return refuse("the path has a component of dots and spaces")
 		case strings.Contains(c, ":"):
 			return refuse("the path names a stream or a device")
 		case isDevice(c):

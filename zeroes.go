@@ -5,11 +5,11 @@ func (d *Disk) writeZeroes(off, n int64) error {
 	if d.leaf == nil {
 		return d.zeroFixed(off, n)
 	}
+	size := max(d.leaf.img.header.BlockSize, windowSize)
 	for n > 0 {
 		if err := d.flushIfLarge(); err != nil {
 			return err
 		}
-		size := d.leaf.img.header.BlockSize
 		piece := min(n, size-off%size)
 		if err := d.zeroPiece(off, piece); err != nil {
 			return err
@@ -28,7 +28,7 @@ func (d *Disk) zeroFixed(off, n int64) error {
 	return inFile(d.layers[0].img.name, zeroRange(d.layers[0].file, off, n))
 }
 
-// zeroPiece zeroes a piece of one block.
+// zeroPiece zeroes a piece of one block, or of one window with many.
 func (d *Disk) zeroPiece(off, n int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -42,8 +42,14 @@ func (d *Disk) zeroPiece(off, n int64) error {
 	if err := d.zeroPart(off, start-off); err != nil {
 		return err
 	}
-	if err := d.zeroSectors(start/SectorSize, end/SectorSize); err != nil {
-		return err
+	z := zeroer{disk: d}
+	for sector := start / SectorSize; sector < end/SectorSize; {
+		spb := d.leaf.img.sectorsPerBlock
+		next := min(sector/spb*spb+spb, end/SectorSize)
+		if err := z.zeroSectors(sector, next); err != nil {
+			return err
+		}
+		sector = next
 	}
 	return d.zeroPart(end, off+n-end)
 }
@@ -53,7 +59,7 @@ func (d *Disk) zeroPart(off, n int64) error {
 	if n == 0 {
 		return nil
 	}
-	if e, _ := d.whoServes(off/SectorSize, 0); e.layer == hole {
+	if e, _ := d.mapOfSector(off / SectorSize).from(off / SectorSize); e.layer == hole {
 		return nil
 	}
 	var zeros [SectorSize]byte
@@ -61,24 +67,46 @@ func (d *Disk) zeroPart(off, n int64) error {
 	return err
 }
 
-// zeroSectors zeroes sectors of one block, from first to end on the disk.
-func (d *Disk) zeroSectors(first, end int64) error {
-	if first == end {
-		return nil
+// mapOfSector is the map of a sector's window, for who holds the disk's lock.
+func (d *Disk) mapOfSector(sector int64) *blockMap {
+	if m := d.windows.get(sector / windowSectors); m != nil {
+		return m
 	}
+	return d.blockMapLocked(sector / windowSectors)
+}
+
+// from is what serves a sector of the disk, which is in the map's window, and
+// for how many sectors. The extent starts with the sector.
+func (m *blockMap) from(sector int64) (e mapExtent, n int64) {
+	at := int(sector % windowSectors)
+	e = m.extents[m.find(at)]
+	return e.cut(uint16(at), e.end), int64(e.end) - int64(at) //nolint:gosec // at most windowSectors
+}
+
+// zeroer zeroes sectors, and remembers what is below the leaf in the window
+// where it is.
+type zeroer struct {
+	disk   *Disk
+	window int64
+	below  *blockMap
+}
+
+// zeroSectors zeroes sectors of one block, from first to end on the disk.
+func (z *zeroer) zeroSectors(first, end int64) error {
+	d := z.disk
 	spb := d.leaf.img.sectorsPerBlock
 	b, err := d.leaf.block(first / spb)
 	if err != nil {
 		return err
 	}
 	whole := first%spb == 0 && (end%spb == 0 || end*SectorSize == d.size)
-	if b.off != 0 && whole && d.nothingBelow(first, end) {
+	if b.off != 0 && whole && z.nothingBelow(first, end) {
 		d.leaf.free(b)
 		d.remap(b, 0, spb)
 		return nil
 	}
 	for first < end {
-		e, n := d.whoServes(first, 0)
+		e, n := d.mapOfSector(first).from(first)
 		n = min(n, end-first)
 		switch e.layer {
 		case hole: // nothing below either, and it stays so
@@ -96,28 +124,19 @@ func (d *Disk) zeroSectors(first, end int64) error {
 }
 
 // nothingBelow says whether sectors would read as zeros without the leaf.
-func (d *Disk) nothingBelow(first, end int64) bool {
+func (z *zeroer) nothingBelow(first, end int64) bool {
 	for first < end {
-		e, n := d.whoServes(first, 1)
+		if window := first / windowSectors; z.below == nil || z.window != window {
+			z.window = window
+			z.below, _ = z.disk.buildMap(window, 1)
+		}
+		e, n := z.below.from(first)
 		if e.layer != hole {
 			return false
 		}
 		first += n
 	}
 	return true
-}
-
-// whoServes is what serves a sector in the layers from top on, and for how many
-// sectors of its window. The extent starts with the sector.
-func (d *Disk) whoServes(sector int64, top int) (e mapExtent, n int64) {
-	window := sector / windowSectors
-	m := d.windows.get(window)
-	if top > 0 || m == nil {
-		m, _ = d.buildMap(window, top)
-	}
-	at := int(sector % windowSectors)
-	e = m.extents[m.find(at)]
-	return e.cut(uint16(at), e.end), int64(e.end) - int64(at) //nolint:gosec // at most windowSectors
 }
 
 // writeZerosAsData writes zeros over what a parent holds, or what can't be read.
