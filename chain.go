@@ -215,7 +215,7 @@ func (c *chain) openLeaf(name string) (link, error) {
 		err = c.isStill(fsys, name, &l)
 	}
 	if err != nil {
-		return link{}, joined(err, f.Close())
+		return link{}, joined(err, closeFile(f))
 	}
 	return l, nil
 }
@@ -298,6 +298,6 @@ func (c *chain) disk() (*Disk, error) {
 
 func (c *chain) close() {
 	for _, l := range c.links {
-		_ = l.file.Close() // nothing was written that could be lost
+		_ = closeFile(l.file) // nothing was written that could be lost
 	}
 }

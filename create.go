@@ -198,12 +198,12 @@ func (c *creation) open() (*Disk, error) {
 		return nil, err
 	}
 	if l.img.footer.ID != c.image.id {
-		return nil, joined(fmt.Errorf("%w: it was replaced while it was made", ErrLocked), l.file.Close())
+		return nil, joined(fmt.Errorf("%w: it was replaced while it was made", ErrLocked), closeFile(l.file))
 	}
 	leaf.links = append([]link{l}, c.chain.links...)
 	disk, err := leaf.disk()
 	if err != nil {
-		return nil, joined(err, l.file.Close())
+		return nil, joined(err, closeFile(l.file))
 	}
 	return disk, nil
 }

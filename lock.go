@@ -24,7 +24,15 @@ const (
 // errCannotLock is about a File that is not the operating system's.
 var errCannotLock = errors.New("the file can not be locked")
 
-// lock locks f until it is closed.
+// closeFile unlocks a file and closes it. Closing alone is not enough: a process
+// that is just being started by another goroutine has the open file too, and
+// with it the lock, until it runs its program.
+func closeFile(f File) error {
+	unlockFile(f)
+	return f.Close()
+}
+
+// lock locks f until it is closed with closeFile.
 func (mode LockMode) lock(f File, exclusive bool) error {
 	if mode == LockNone {
 		return nil

@@ -13,14 +13,12 @@ import (
 // let others do; whoever opens the image takes its bytes and then looks whether
 // others hold the opposite ones. See qemu's file-posix.c.
 const (
-	lockReads       = 100
-	lockWrites      = 101
-	lockResizes     = 103
-	lockNoReaders   = 200
-	lockNoWriters   = 201
-	lockNoResizers  = 203
-	lockOthersStart = lockWrites    // the bytes of others that trouble a reader
-	lockOthersEnd   = lockNoReaders // are all in this range
+	lockReads      = 100
+	lockWrites     = 101
+	lockResizes    = 103
+	lockNoReaders  = 200
+	lockNoWriters  = 201
+	lockNoResizers = 203
 )
 
 // lockFile takes the locks of a writer or a reader. They belong to the open
@@ -44,6 +42,14 @@ func lockFile(f File, exclusive bool) error {
 		return errCannotLock
 	}
 	return err
+}
+
+// unlockFile gives the locks back.
+func unlockFile(f File) {
+	_ = onDescriptor(f, func(fd int) error {
+		lock := unix.Flock_t{Type: unix.F_UNLCK, Whence: io.SeekStart, Start: lockReads, Len: lockNoResizers - lockReads + 1}
+		return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &lock)
+	})
 }
 
 func isErrno(err error) bool {

@@ -13,6 +13,21 @@ import (
 // lockFile takes a lock on the whole file, as flock does: it belongs to the
 // open file and ends with it.
 func lockFile(f File, exclusive bool) error {
+	how := unix.LOCK_SH | unix.LOCK_NB
+	if exclusive {
+		how = unix.LOCK_EX | unix.LOCK_NB
+	}
+	err := flock(f, how)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return ErrLocked
+	}
+	return err
+}
+
+// unlockFile gives the lock back.
+func unlockFile(f File) { _ = flock(f, unix.LOCK_UN) }
+
+func flock(f File, how int) error {
 	conn, ok := f.(syscall.Conn)
 	if !ok {
 		return errCannotLock
@@ -21,15 +36,8 @@ func lockFile(f File, exclusive bool) error {
 	if err != nil {
 		return err
 	}
-	how := unix.LOCK_SH | unix.LOCK_NB
-	if exclusive {
-		how = unix.LOCK_EX | unix.LOCK_NB
-	}
 	if ctlErr := raw.Control(func(fd uintptr) { err = unix.Flock(int(fd), how) }); ctlErr != nil {
 		return ctlErr
-	}
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return ErrLocked
 	}
 	if err != nil {
 		return fmt.Errorf("the file can not be locked: %w", err)

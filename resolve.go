@@ -208,7 +208,7 @@ func (s *search) tryExact(name string) error {
 		if !isOtherFile(err) {
 			s.blocked = err
 		}
-		return joined(err, f.Close())
+		return joined(err, closeFile(f))
 	}
 	l.abs = name
 	s.found = &l

@@ -164,7 +164,7 @@ func (d *Disk) Close() error {
 func (d *Disk) closeFiles() error {
 	var err error
 	for _, l := range d.layers {
-		err = joined(err, inFile(l.img.name, l.file.Close()))
+		err = joined(err, inFile(l.img.name, closeFile(l.file)))
 	}
 	return err
 }
