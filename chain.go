@@ -92,30 +92,56 @@ func Open(name string, opts *Options) (*Disk, error) {
 // closes the files when it is closed; if OpenChain fails they stay open.
 func OpenChain(opts *Options, files ...File) (*Disk, error) {
 	c := chain{opts: optionsOf(opts)}
+	disk, err := c.assemble(files)
+	if err != nil {
+		for _, f := range files {
+			unlockFile(f)
+		}
+		return nil, err
+	}
+	return disk, nil
+}
+
+// assemble makes a disk of files that the caller opened.
+func (c *chain) assemble(files []File) (*Disk, error) {
+	if len(files) == 0 {
+		return nil, fmt.Errorf("vhd: a chain of no files: %w", fs.ErrInvalid)
+	}
 	for i, f := range files {
 		name := fmt.Sprintf("image %d", i)
 		if info, err := f.Stat(); err == nil && info.Name() != "" {
 			name = info.Name()
 		}
-		if err := c.check(len(c.links)); err != nil {
+		if err := c.add(name, f); err != nil {
 			return nil, inFile(name, err)
 		}
-		l, err := c.load(name, f, c.opts.Writable && i == 0)
-		if err == nil && i > 0 {
-			err = c.fits(l)
-		}
-		if err != nil {
-			return nil, inFile(name, err)
-		}
-		c.links = append(c.links, l)
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("vhd: a chain of no files: %w", fs.ErrInvalid)
 	}
 	if last := c.last(); last.needsParent() && !c.opts.NoParents {
 		return nil, inFile(last.img.name, ErrParentNotFound)
 	}
 	return c.disk()
+}
+
+// add adds a file that the caller opened to the chain's end.
+func (c *chain) add(name string, f File) error {
+	if err := c.check(len(c.links)); err != nil {
+		return err
+	}
+	isLeaf := len(c.links) == 0
+	l, err := c.load(name, f, c.opts.Writable && isLeaf)
+	if err != nil {
+		return err
+	}
+	if !isLeaf {
+		if c.holdsFile(l.info) {
+			return ErrChainLoop
+		}
+		if err := c.fits(l); err != nil {
+			return err
+		}
+	}
+	c.links = append(c.links, l)
+	return nil
 }
 
 func optionsOf(opts *Options) *Options {

@@ -274,11 +274,14 @@ func (c *chain) reload(l link) (link, error) {
 	return again, c.fits(again)
 }
 
-// holds says whether the chain has a file already.
+// holds says whether the chain has a file already, by its name or another one.
 func (c *chain) holds(name string, info fs.FileInfo) bool {
-	return slices.ContainsFunc(c.links, func(l link) bool {
-		return l.abs == name || os.SameFile(l.info, info)
-	})
+	return slices.ContainsFunc(c.links, func(l link) bool { return l.abs == name }) || c.holdsFile(info)
+}
+
+// holdsFile says whether the chain has a file of the operating system's.
+func (c *chain) holdsFile(info fs.FileInfo) bool {
+	return slices.ContainsFunc(c.links, func(l link) bool { return os.SameFile(l.info, info) })
 }
 
 // fits is why an image is not the parent of the chain's last.
