@@ -172,14 +172,15 @@ func (d *Disk) allocate() (off int64, fresh bool, err error) {
 		w.space.freeSlots = w.space.freeSlots[:n-1]
 		return off, false, nil
 	}
+	blockBytes := w.img.bitmapArea + w.img.header.BlockSize
 	off = w.img.slotAt(w.space.next)
-	end := off + w.img.bitmapArea + w.img.header.BlockSize
-	if end > w.img.footerOff {
+	if off+blockBytes > w.img.footerOff {
+		off = w.img.slotAt(max(w.space.next, w.img.footerOff))
 		if err := d.grow(off); err != nil {
 			return 0, false, err
 		}
 	}
-	w.space.next = end
+	w.space.next = off + blockBytes
 	return off, off+w.img.bitmapArea >= w.space.fresh, nil
 }
 
@@ -214,7 +215,7 @@ func (d *Disk) grow(off int64) error {
 //     can, so that a full disk shows while the old footer is whole;
 //  2. fsync;
 //  3. the old footer, and what is between it and the first block's data, is
-//     overwritten with zeros. A small block may have it in its data.
+//     overwritten with zeros.
 //
 // A failure before the fsync is undone by truncating back. Where even that
 // fails the old footer still counts for this writer, and the copy at the start
@@ -236,12 +237,7 @@ func (d *Disk) moveFooter(off, nslots int64) error {
 	m.footerOff = newOff
 	m.fileSize.Store(newOff + footerSize)
 	d.leaf.space.ragged = false
-	stale := max(off+m.bitmapArea, oldOff+footerSize)
-	if err := zeroRange(d.leaf.file, oldOff, stale-oldOff); err != nil {
-		d.leaf.space.fresh = max(d.leaf.space.fresh, stale)
-		return inFile(m.name, err)
-	}
-	return nil
+	return inFile(m.name, zeroRange(d.leaf.file, oldOff, off+m.bitmapArea-oldOff))
 }
 
 // appendFooter writes the footer at newOff, behind the file's end at oldSize.

@@ -45,7 +45,9 @@ import (
 	"sync/atomic"
 )
 
-// Disk is the content of a chain of images. It is safe for concurrent use.
+// Disk is the content of a chain of images. It is safe for concurrent use. Like
+// one of a file, a read that runs beside a write of the same bytes may get some
+// of the old and some of the new.
 type Disk struct {
 	size    int64
 	layers  []layer // leaf first
