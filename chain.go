@@ -238,7 +238,7 @@ func (c *chain) openLeaf(name string) (link, error) {
 	}
 	l, err := c.load(name, f, c.opts.Writable)
 	if err == nil {
-		err = c.isStill(fsys, name, &l)
+		_, err = c.isStill(fsys, name, &l)
 	}
 	if err != nil {
 		return link{}, joined(err, closeFile(f))
@@ -259,10 +259,8 @@ func (c *chain) load(name string, f File, exclusive bool) (link, error) {
 	if err := c.opts.Lock.lock(f, exclusive); err != nil {
 		return link{}, err
 	}
-	if exclusive { // it may have changed until it was locked
-		if info, err = f.Stat(); err != nil {
-			return link{}, err
-		}
+	if info, err = f.Stat(); err != nil { // it may have changed until it was locked
+		return link{}, err
 	}
 	img, err := readImage(name, f, info.Size())
 	if err != nil {
@@ -274,21 +272,19 @@ func (c *chain) load(name string, f File, exclusive bool) (link, error) {
 var errNotRegular = fmt.Errorf("%w: it is not a regular file", ErrUnsupported)
 
 // isStill makes sure that the name, once the file is locked, still stands for
-// the file: who replaced it has another lock.
-func (c *chain) isStill(fsys FS, name string, l *link) error {
+// the file: who replaced it has another lock. It says what is known of the file
+// now.
+func (c *chain) isStill(fsys FS, name string, l *link) (fs.FileInfo, error) {
 	s, ok := fsys.(statter)
 	isOS := os.SameFile(l.info, l.info) // of other files SameFile knows nothing
 	if !ok || !isOS || c.opts.Lock == LockNone {
-		return nil
+		return l.info, nil
 	}
 	now, err := s.Stat(name)
-	if err != nil {
-		return err
+	if err == nil && !os.SameFile(now, l.info) {
+		err = fmt.Errorf("%w: it was replaced while it was opened", ErrLocked)
 	}
-	if !os.SameFile(now, l.info) {
-		return fmt.Errorf("%w: it was replaced while it was opened", ErrLocked)
-	}
-	return nil
+	return now, err
 }
 
 // disk makes a Disk of the chain.

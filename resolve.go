@@ -254,18 +254,15 @@ func (c *chain) loadParent(shown, name string, f File) (link, error) {
 	if err := c.opts.Lock.lock(f, false); err != nil {
 		return link{}, err
 	}
-	if err := c.isStill(c.place.fs, c.place.own(name), &l); err != nil {
-		return link{}, err
-	}
-	return c.reload(l)
-}
-
-// reload reads an image again if its file has changed until it was locked.
-func (c *chain) reload(l link) (link, error) {
-	now, err := l.file.Stat()
-	if err != nil || now.Size() == l.info.Size() && now.ModTime().Equal(l.info.ModTime()) {
+	now, err := c.isStill(c.place.fs, c.place.own(name), &l)
+	if err != nil || now.Size() == info.Size() && now.ModTime().Equal(info.ModTime()) {
 		return l, err
 	}
+	return c.reload(l, now)
+}
+
+// reload reads an image again whose file has changed until it was locked.
+func (c *chain) reload(l link, now fs.FileInfo) (link, error) {
 	img, err := readImage(l.img.name, l.file, now.Size())
 	if err != nil {
 		return link{}, err

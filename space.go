@@ -174,8 +174,14 @@ func (d *Disk) allocate() (off int64, fresh bool, err error) {
 	}
 	blockBytes := w.img.bitmapArea + w.img.header.BlockSize
 	off = w.img.slotAt(w.space.next)
-	if off+blockBytes > w.img.footerOff {
+	full := off+blockBytes > w.img.footerOff
+	if full {
 		off = w.img.slotAt(max(w.space.next, w.img.footerOff))
+	}
+	if off > maxBlockOff {
+		return 0, false, inFile(w.img.name, fmt.Errorf("%w: the file would pass 2 TiB", ErrUnsupported))
+	}
+	if full {
 		if err := d.grow(off); err != nil {
 			return 0, false, err
 		}
@@ -195,12 +201,7 @@ func (d *Disk) grow(off int64) error {
 	m := d.leaf.img
 	unit := min(maxGrowth, m.footer.CurrentSize/growthShare) / m.slotSize()
 	unit = max(1, min(unit, m.nblocks-d.leaf.space.nallocated))
-	if last := (maxBlockOff - off) / m.slotSize(); last < unit-1 {
-		unit = last + 1
-	}
-	if unit < 1 {
-		return inFile(m.name, fmt.Errorf("%w: the file would pass 2 TiB", ErrUnsupported))
-	}
+	unit = min(unit, (maxBlockOff-off)/m.slotSize()+1)
 	err := d.moveFooter(off, unit)
 	if err != nil && unit > 1 && d.syncs.err() == nil {
 		err = d.moveFooter(off, 1)

@@ -178,8 +178,8 @@ func TestW3TheFooterMovesBeforeABlockTakesItsPlace(t *testing.T) {
 	r.write(t, make([]byte, 512), 0) // zeros are data
 	const (
 		oldFooter = 7680
-		bitmap    = 4096 - 512                 // the first place behind the BAT whose data is at a multiple of 4096
-		newFooter = 4096 + 64<<10 + 4096 - 512 // a 16th of the disk is one block
+		bitmap    = oldFooter                  // as Windows has it
+		newFooter = 8192 + 64<<10 + 4096 - 512 // a 16th of the disk is one block
 	)
 	changes := r.changes()
 	require.Equal(t, []string{
