@@ -23,9 +23,9 @@ build: ## Build the command: bin/vhd
 	$(GO) build -trimpath -o bin/ ./cmd/vhd
 
 .PHONY: test
-test: readers ## Run all tests, with the race detector and as a 32-bit program where that can be
-	@$(if $(RACE),:,echo "without the race detector: it needs a C compiler")
-	$(GO) test $(RACE) ./...
+test: readers ## Run all tests, also with the race detector and as a 32-bit program where that can be
+	$(GO) test ./...
+	$(if $(RACE),$(GO) test -race ./...,@echo "not with the race detector: it needs a C compiler")
 	$(if $(I386),GOARCH=386 $(GO) test -short ./...,@echo "not as a 32-bit program: that needs linux/amd64")
 
 .PHONY: readers

@@ -18,8 +18,8 @@ func TestTheDemoShowsHowChildrenShareABase(t *testing.T) {
 	require.Equal(t, `Making a base and two children of it in play:
 
   base.vhd       dynamic       a disk of 64 MiB in a file of 6.02 MiB
-  ├── alice.vhd  differencing  a disk of 64 MiB in a file of 4.02 MiB
-  └── bob.vhd    differencing  a disk of 64 MiB in a file of 4.02 MiB
+  ├── alice.vhd  differencing  a disk of 64 MiB in a file of 4.03 MiB
+  └── bob.vhd    differencing  a disk of 64 MiB in a file of 4.03 MiB
 
 Where each disk's bytes come from:
 

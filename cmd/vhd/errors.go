@@ -40,7 +40,9 @@ func inFile(name string, err error) error {
 	case nil:
 		return nil
 	case *fs.PathError:
-		err = fmt.Errorf("%s: %w", e.Op, e.Err)
+		if err = e.Err; !strings.HasPrefix(e.Op, "open") { // which goes without saying
+			err = fmt.Errorf("%s: %w", e.Op, e.Err)
+		}
 	case *os.LinkError:
 		err = fmt.Errorf("%s: %w", e.Op, e.Err)
 	}

@@ -125,7 +125,7 @@ func TestAnExportThatFailsLeavesNothing(t *testing.T) {
 	require.Equal(t, "vhd: bad.vhd: BAT: entry 1 at offset 1540: corrupt: got sector 1048576, "+
 		"want a block in front of the file's end at sector 4101\nhint: "+hintDamaged+"\n", refuse(t, "export", "bad.vhd", "out.raw"))
 	require.Equal(t, []string{"bad.vhd"}, filesIn(t, "."))
-	require.Equal(t, "vhd: none/out.raw: open: no such file or directory\n", refuse(t, "export", writeBase(t), "none/out.raw"))
+	require.Equal(t, "vhd: none/out.raw: no such file or directory\n", refuse(t, "export", writeBase(t), "none/out.raw"))
 }
 
 func writeBase(t *testing.T) string {

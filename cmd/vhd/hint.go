@@ -68,6 +68,9 @@ func commonDir(dir, other string) string {
 	if err != nil {
 		return anywhere
 	}
+	if other, err = filepath.Abs(other); err != nil {
+		return anywhere
+	}
 	for {
 		rel, err := filepath.Rel(dir, other)
 		if err != nil {

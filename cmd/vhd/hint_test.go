@@ -13,7 +13,7 @@ import (
 func TestAMissingFile(t *testing.T) {
 	enter(t)
 	for _, verb := range []string{"info", "map"} {
-		require.Equal(t, "vhd: x.vhd: open: no such file or directory\n", refuse(t, verb, "x.vhd"))
+		require.Equal(t, "vhd: x.vhd: no such file or directory\n", refuse(t, verb, "x.vhd"))
 	}
 }
 

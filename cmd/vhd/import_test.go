@@ -85,7 +85,7 @@ func TestImportRefusesWhatIsNoRawContent(t *testing.T) {
 		{"base.vhd", "x.vhd", "vhd: base.vhd: it is a VHD image, not raw content\nhint: make raw content of it first: vhd export base.vhd OUT.raw\n"},
 		{"in.raw", "base.vhd", "vhd: base.vhd: file already exists\nhint: " + hintExists + "\n"},
 		{"in.raw", "in.raw", "vhd: in.raw: file already exists\nhint: " + hintExists + "\n"},
-		{"in.raw", "none/x.vhd", "vhd: none/x.vhd: open: no such file or directory\n"},
+		{"in.raw", "none/x.vhd", "vhd: none/x.vhd: no such file or directory\n"},
 	} {
 		require.Equal(t, c.want, refuse(t, "import", c.from, c.to))
 	}

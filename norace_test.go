@@ -1,0 +1,5 @@
+//go:build !race
+
+package vhd_test
+
+const raceEnabled = false
