@@ -303,7 +303,7 @@ func (r *crashRun) piece(most int) (off, n int) {
 func runCrashes(t *testing.T, seed uint64) (count, torn int) {
 	t.Helper()
 	for i, leaf := range crashLeaves() {
-		if (testing.Short() || raceEnabled) && (i+int(seed))%4 != 0 { //nolint:gosec // a small number
+		if (testing.Short() || raceEnabled) && (i+int(seed))%4 != 0 {
 			continue
 		}
 		r := &crashRun{t: t, leaf: leaf, rng: rand.New(rand.NewPCG(seed, uint64(i)))}
