@@ -3,6 +3,7 @@ package vhd
 import (
 	"cmp"
 	"errors"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,10 +39,17 @@ const (
 	failing = -2 // reading is an error
 )
 
+// What they take in memory, bytes.
 const (
 	mapExtentSize    = 16
-	blockMapOverhead = 128 // bytes, with its place in the cache
+	mapErrorSize     = 256
+	blockMapOverhead = 128 // with its place in the cache
 )
+
+// inWindow is a number of sectors of one window.
+func inWindow[T int | int64](nsectors T) uint16 {
+	return uint16(nsectors)
+}
 
 // find is the index of the extent that holds a sector of the window.
 func (m *blockMap) find(sector int) int {
@@ -55,6 +63,14 @@ func (m *blockMap) find(sector int) int {
 		}
 	}
 	return lo
+}
+
+// from is what serves a sector of the disk, which is in the map's window, and
+// for how many sectors. The extent starts with the sector.
+func (m *blockMap) from(sector int64) (e mapExtent, n int64) {
+	at := int(sector % windowSectors)
+	e = m.extents[m.find(at)]
+	return e.cut(inWindow(at), e.end), int64(e.end) - int64(at)
 }
 
 func (m *blockMap) drop() { m.slot.CompareAndSwap(m, nil) }
@@ -75,7 +91,7 @@ func (m *blockMap) with(e mapExtent) *blockMap {
 
 func newBlockMap(extents []mapExtent, errs []error) *blockMap {
 	m := &blockMap{extents: extents, errs: errs}
-	m.cost = blockMapOverhead + int64(cap(extents))*mapExtentSize
+	m.cost = blockMapOverhead + int64(cap(extents))*mapExtentSize + int64(len(errs))*mapErrorSize
 	return m
 }
 
@@ -142,31 +158,16 @@ func (t *windowTable) slot(window int64) *atomic.Pointer[blockMap] {
 type layer struct {
 	img   *Image
 	file  File
-	table *table // nil for a fixed disk
+	data  io.ReaderAt // the file, as blocks are read from it
+	table *table      // nil for a fixed disk
 }
 
 // hideFooter makes what is behind the data of an image read as zeros where its
 // last sector is cut off within: there, the footer follows at once.
 func (l *layer) hideFooter() {
 	if l.table != nil && l.img.footerOff%SectorSize != 0 {
-		l.file = &cutFile{l.file, l.img.footerOff}
+		l.data = &cutFile{l.file, l.img.footerOff}
 	}
-}
-
-// cutFile is a file whose bytes from end on read as zeros.
-type cutFile struct {
-	File
-	end int64
-}
-
-func (f *cutFile) ReadAt(p []byte, off int64) (int, error) {
-	there := min(max(f.end-off, 0), int64(len(p)))
-	n, err := f.File.ReadAt(p[:there], off)
-	if int64(n) < there {
-		return n, err
-	}
-	clear(p[there:])
-	return len(p), nil
 }
 
 // mapBuilder asks the layers, from one down to the base, who serves the sectors
@@ -202,9 +203,9 @@ func (b *mapBuilder) isOpen() bool { return b.open.scan(0, b.nopen, 0) < b.nopen
 func (b *mapBuilder) ask(i int) {
 	l := &b.disk.layers[i]
 	end := int(min(max(l.img.footer.CurrentSize/SectorSize-b.first, 0), int64(b.nopen)))
-	b.take(mapExtent{start: uint16(end), end: uint16(b.nopen), layer: hole}) //nolint:gosec // at most windowSectors
+	b.take(mapExtent{start: inWindow(end), end: inWindow(b.nopen), layer: hole})
 	if l.table == nil {
-		b.take(mapExtent{off: b.first * SectorSize, end: uint16(end), layer: int32(i)}) //nolint:gosec // at most windowSectors
+		b.take(mapExtent{off: b.first * SectorSize, end: inWindow(end), layer: int32(i)}) //nolint:gosec // a chain's length
 		return
 	}
 	for sector := 0; sector < end; {
@@ -222,7 +223,7 @@ func (b *mapBuilder) askBlock(i, sector, n int) {
 	l := &b.disk.layers[i]
 	block := (b.first + int64(sector)) / l.img.sectorsPerBlock
 	inBlock := (b.first + int64(sector)) % l.img.sectorsPerBlock
-	piece := mapExtent{start: uint16(sector), end: uint16(sector + n)} //nolint:gosec // at most windowSectors
+	piece := mapExtent{start: inWindow(sector), end: inWindow(sector + n)}
 
 	var buf [windowSectors / 8]byte
 	off, bitmap, err := b.disk.blockAt(i, block, inBlock, buf[:(n+7)/8])
@@ -239,7 +240,7 @@ func (b *mapBuilder) askBlock(i, sector, n int) {
 	dataOff := off + l.img.bitmapArea + inBlock*SectorSize
 	for start, run := present.next(sector, sector+n); run > 0; start, run = present.next(start+run, sector+n) {
 		e := mapExtent{off: dataOff, start: piece.start, end: piece.end, layer: int32(i)} //nolint:gosec // a chain's length
-		b.takePresent(e.cut(uint16(start), uint16(start+run)), l.img.footerOff)           //nolint:gosec // at most windowSectors
+		b.takePresent(e.cut(inWindow(start), inWindow(start+run)), l.img.footerOff)
 	}
 }
 
@@ -247,7 +248,7 @@ func (b *mapBuilder) askBlock(i, sector, n int) {
 // is cut off by the file's end.
 func (b *mapBuilder) takePresent(e mapExtent, dataEnd int64) {
 	there := roundUp(max(dataEnd-e.off, 0), SectorSize) / SectorSize
-	cut := e.start + uint16(min(there, int64(e.end-e.start))) //nolint:gosec // at most windowSectors
+	cut := e.start + inWindow(min(there, int64(e.end-e.start)))
 	b.take(e.cut(e.start, cut))
 	b.take(mapExtent{start: cut, end: e.end, layer: hole})
 }
@@ -256,7 +257,7 @@ func (b *mapBuilder) takePresent(e mapExtent, dataEnd int64) {
 func (b *mapBuilder) take(e mapExtent) {
 	end := int(e.end)
 	for start, n := b.open.next(int(e.start), end); n > 0; start, n = b.open.next(start+n, end) {
-		b.extents = append(b.extents, e.cut(uint16(start), uint16(start+n))) //nolint:gosec // at most windowSectors
+		b.extents = append(b.extents, e.cut(inWindow(start), inWindow(start+n)))
 		b.open.remove(start, n)
 	}
 }
@@ -270,7 +271,7 @@ func (b *mapBuilder) fail(e mapExtent, err error) {
 
 // finish answers for what no layer has, and puts the answers in order.
 func (b *mapBuilder) finish() {
-	rest := mapExtent{end: uint16(b.nopen), layer: hole} //nolint:gosec // at most windowSectors
+	rest := mapExtent{end: inWindow(b.nopen), layer: hole}
 	if b.disk.parentErr != nil {
 		b.fail(rest, b.disk.parentErr)
 	}
@@ -299,5 +300,5 @@ func (d *Disk) blockAt(i int, block, inBlock int64, buf []byte) (off int64, bitm
 	if off, err = l.img.blockOff(block, e); err != nil {
 		return 0, nil, err
 	}
-	return off, buf, readFull(l.file, buf, off+inBlock/8)
+	return off, buf, readFull(l.data, buf, off+inBlock/8)
 }

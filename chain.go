@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+
+	"github.com/google/uuid"
 )
 
 // Options say how images are opened. The zero Options open for reading, and
@@ -38,10 +41,13 @@ type Options struct {
 	// that its child recorded. What is read then may be nonsense.
 	IgnoreParentIdentity bool
 
-	// MaxDepth is the number of images in the longest chain opened; 0: 256.
+	// MaxDepth is the number of images in the longest chain opened; 0 or less:
+	// 256.
 	MaxDepth int
 
-	// CacheSize is how many bytes of block maps are kept in memory; 0: 32 MiB.
+	// CacheSize is how many bytes of block maps and tables are kept in memory; 0
+	// or less: 32 MiB. What a writer has not synced yet comes on top: when that
+	// passes some 32 MiB, it is synced.
 	CacheSize int64
 
 	// Lock says how the files are guarded against others.
@@ -94,8 +100,8 @@ func OpenChain(opts *Options, files ...File) (*Disk, error) {
 	c := chain{opts: optionsOf(opts)}
 	disk, err := c.assemble(files)
 	if err != nil {
-		for _, f := range files {
-			unlockFile(f)
+		for _, l := range c.links {
+			c.unlock(l.file)
 		}
 		return nil, err
 	}
@@ -133,12 +139,13 @@ func (c *chain) add(name string, f File) error {
 		return err
 	}
 	if !isLeaf {
-		if c.holdsFile(l.info) {
-			return ErrChainLoop
+		if err = c.fits(l); c.holdsFile(l.info) {
+			err = ErrChainLoop
 		}
-		if err := c.fits(l); err != nil {
-			return err
-		}
+	}
+	if err != nil {
+		c.unlock(f)
+		return err
 	}
 	c.links = append(c.links, l)
 	return nil
@@ -259,14 +266,28 @@ func (c *chain) load(name string, f File, exclusive bool) (link, error) {
 	if err := c.opts.Lock.lock(f, exclusive); err != nil {
 		return link{}, err
 	}
-	if info, err = f.Stat(); err != nil { // it may have changed until it was locked
-		return link{}, err
+	l, err := read(name, f)
+	if err != nil {
+		c.unlock(f)
 	}
-	img, err := readImage(name, f, info.Size())
+	return l, err
+}
+
+// read reads the structures of a file that won't change any more.
+func read(name string, f File) (link, error) {
+	info, err := f.Stat()
 	if err != nil {
 		return link{}, err
 	}
-	return link{img: img, file: f, info: info}, nil
+	img, err := readImage(name, f, info.Size())
+	return link{img: img, file: f, info: info}, err
+}
+
+// unlock gives back what load took.
+func (c *chain) unlock(f File) {
+	if c.opts.Lock != LockNone {
+		unlockFile(f)
+	}
 }
 
 var errNotRegular = fmt.Errorf("%w: it is not a regular file", ErrUnsupported)
@@ -287,6 +308,70 @@ func (c *chain) isStill(fsys FS, name string, l *link) (fs.FileInfo, error) {
 	return now, err
 }
 
+// loadParent reads what may be the parent of the chain's last image, and locks
+// it once it turns out to be.
+func (c *chain) loadParent(shown, name string, f File) (link, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return link{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return link{}, errNotRegular
+	}
+	if c.holds(name, info) {
+		return link{}, ErrChainLoop
+	}
+	img, err := readImage(shown, f, info.Size())
+	if err != nil {
+		return link{}, err
+	}
+	l := link{img: img, file: f, info: info}
+	if err := c.fits(l); err != nil {
+		return link{}, err
+	}
+	if err := c.opts.Lock.lock(f, false); err != nil {
+		return link{}, err
+	}
+	now, err := c.isStill(c.place.fs, c.place.own(name), &l)
+	if err != nil || now.Size() == info.Size() && now.ModTime().Equal(info.ModTime()) {
+		return l, err
+	}
+	again, err := read(shown, f)
+	if err == nil {
+		err = c.fits(again)
+	}
+	return again, err
+}
+
+// holds says whether the chain has a file already, by its name or another one.
+func (c *chain) holds(name string, info fs.FileInfo) bool {
+	return slices.ContainsFunc(c.links, func(l link) bool { return l.abs == name }) || c.holdsFile(info)
+}
+
+// holdsFile says whether the chain has a file of the operating system's.
+func (c *chain) holdsFile(info fs.FileInfo) bool {
+	return slices.ContainsFunc(c.links, func(l link) bool { return os.SameFile(l.info, info) })
+}
+
+// fits is why an image is not the parent of the chain's last.
+func (c *chain) fits(l link) error {
+	child := c.last()
+	if !child.needsParent() {
+		return fmt.Errorf("%w: its child %s is a %v disk, which has no parent", ErrParentMismatch, child.img.name, child.img.footer.Type)
+	}
+	if c.opts.IgnoreParentIdentity {
+		return nil
+	}
+	id := l.img.footer.ID
+	if want := child.img.header.ParentID; id != want {
+		return fmt.Errorf("%w: it is %v, want %v", ErrParentMismatch, id, want)
+	}
+	if id != (uuid.UUID{}) && slices.ContainsFunc(c.links, func(l link) bool { return l.img.footer.ID == id }) {
+		return ErrChainLoop
+	}
+	return nil
+}
+
 // disk makes a Disk of the chain.
 func (c *chain) disk() (*Disk, error) {
 	cacheSize := c.opts.CacheSize
@@ -295,14 +380,14 @@ func (c *chain) disk() (*Disk, error) {
 	}
 	d := &Disk{size: c.links[0].img.footer.CurrentSize, cache: &cache{limit: cacheSize}}
 	for i := range c.links {
-		l := layer{img: c.links[i].img, file: c.links[i].file}
+		l := layer{img: c.links[i].img, file: c.links[i].file, data: c.links[i].file}
 		if l.img.footer.Type != Fixed {
 			l.table = newTable(l.img, d.cache)
 		}
 		d.layers = append(d.layers, l)
 	}
 	if last := c.last(); last.needsParent() {
-		d.parentErr = inFile(last.img.name, fmt.Errorf("%w: parents were not opened", ErrParentNotFound))
+		d.parentErr = inFile(last.img.name, fmt.Errorf("%w: it was not looked for, see Options.NoParents", ErrParentNotFound))
 	}
 	if d.layers[0].table != nil {
 		d.windows = newWindowTable(d.size)
@@ -313,7 +398,9 @@ func (c *chain) disk() (*Disk, error) {
 		}
 	}
 	for i := range d.layers {
-		d.layers[i].hideFooter()
+		if d.leaf == nil || i > 0 { // a writer has made its last block whole
+			d.layers[i].hideFooter()
+		}
 	}
 	return d, nil
 }

@@ -38,7 +38,10 @@ type CreateOptions struct {
 // of last modification, and both its path relative to the new image and its
 // absolute path, as Windows does. It may be larger or smaller than its parent.
 //
-// Dynamic and differencing disks have at most 2040 GiB.
+// Options that make no sense are [fs.ErrInvalid]. Dynamic and differencing disks
+// have at most MaxDynamicSize bytes: a larger one is ErrUnsupported, as is a
+// parent whose name can't be stored as a Windows path. Errors about the parent
+// are those of Open.
 func Create(name string, opts CreateOptions) (*Disk, error) {
 	opts.Writable = true
 	c := creation{name: name, opts: &opts, chain: chain{opts: &opts.Options}}
@@ -90,8 +93,11 @@ func (c *creation) fillIn() error {
 	case n.diskType == 0:
 		n.diskType = Dynamic
 	}
-	if (n.diskType == Differencing) != (c.opts.Parent != "") {
-		return fmt.Errorf("a %v disk with parent %q: %w", n.diskType, c.opts.Parent, fs.ErrInvalid)
+	if n.diskType == Differencing && c.opts.Parent == "" {
+		return fmt.Errorf("%w: a differencing disk needs a parent", fs.ErrInvalid)
+	}
+	if n.diskType != Differencing && c.opts.Parent != "" {
+		return fmt.Errorf("%w: a %v disk has no parent", fs.ErrInvalid, n.diskType)
 	}
 	if n.blockSize == 0 {
 		n.blockSize = defaultBlockSize

@@ -13,7 +13,6 @@ const (
 	dynHeaderSize   = 1024
 	dynHeaderCookie = "cxsparse"
 
-	nlocators       = 8
 	locatorsOff     = 576 // of the locator entries in the header
 	parentNameBytes = 512
 )
@@ -48,7 +47,7 @@ type DynamicHeader struct {
 	ParentTime      time.Time  // when the parent was last modified, whole seconds, UTC; zero: unset
 	Reserved1       uint32     // zero on paper; kept as it is
 	ParentName      ParentName // most often the parent's full path
-	Locators        [nlocators]Locator
+	Locators        [8]Locator
 	Reserved2       [256]byte // zeros on paper; kept as it is
 }
 

@@ -16,8 +16,8 @@ var (
 	ErrFormat = errors.New("not a valid VHD")
 
 	// ErrChecksum is in an error about a footer or a dynamic header whose
-	// checksum is not that of its bytes.
-	ErrChecksum = errors.New("checksum is wrong")
+	// checksum is not that of its bytes. It also matches ErrFormat.
+	ErrChecksum = fmt.Errorf("%w: its bytes are not those that were written", ErrFormat)
 
 	// ErrUnsupported is in an error about something that is well-formed and
 	// that this package does not do, such as Xen's raw parents.

@@ -25,7 +25,8 @@ type FileExtent struct {
 //
 // What can't be told, since an image is damaged, could not be read, or was not
 // opened, comes as an Extent of depth Hole with an error; what follows can be
-// asked for all the same. A negative off or n is ErrOutOfRange.
+// asked for all the same. A negative off or n is ErrOutOfRange. What is written
+// meanwhile may or may not show.
 func (d *Disk) Extents(off, n int64) iter.Seq2[Extent, error] {
 	return func(yield func(Extent, error) bool) {
 		var last Extent

@@ -69,7 +69,9 @@ type epoch struct {
 }
 
 // epochBlock is a block as it was when the epoch was taken: every bit that is
-// set stands for data whose write had returned.
+// set stands for data whose write had returned. Compared with what is published
+// it is new or elsewhere (moved, off is set), gone (moved, off is 0), or has
+// other sectors (not moved).
 type epochBlock struct {
 	block              *leafBlock
 	off                int64
@@ -118,7 +120,10 @@ func (d *Disk) takeEpoch() *epoch {
 	w := d.leaf
 	e := &epoch{freed: w.freed}
 	for _, b := range w.dirty {
-		e.blocks = append(e.blocks, epochBlock{b, b.off, b.off != b.published, slices.Clone(b.bitmap), b.dirtyFrom, b.dirtyTo})
+		e.blocks = append(e.blocks, epochBlock{
+			block: b, off: b.off, moved: b.off != b.published, bitmap: slices.Clone(b.bitmap),
+			dirtyFrom: b.dirtyFrom, dirtyTo: b.dirtyTo,
+		})
 		b.dirtyFrom, b.dirtyTo = 0, 0
 	}
 	slices.SortFunc(e.blocks, func(x, y epochBlock) int { return cmp.Compare(x.block.index, y.block.index) })
@@ -157,7 +162,7 @@ func (d *Disk) publishEpoch(e *epoch) {
 	}
 	d.reuses.Add(1)
 	for _, off := range e.freed {
-		punch(w.file, off, w.img.bitmapArea+w.img.header.BlockSize)
+		punch(w.file, off, w.img.blockBytes())
 		w.release(off)
 	}
 }
@@ -241,71 +246,25 @@ func (d *Disk) writeBATSectors(blocks []epochBlock) (n int, err error) {
 	return n, err
 }
 
-// dropBatmap overwrites the cookie of Xen's batmap: it says of blocks that they
-// are full, and one that is freed is not.
-func (d *Disk) dropBatmap() error {
-	w := d.leaf
-	if err := zeroRange(w.file, w.img.batmap[0].off, batmapHeaderSize); err != nil {
-		return inFile(w.img.name, err)
-	}
-	w.img.batmap = nil
-	return nil
-}
-
 // finish syncs a disk that is being closed, and gives back what was kept for
 // growth.
 func (d *Disk) finish() error {
 	d.syncs.syncMu.Lock()
 	defer d.syncs.syncMu.Unlock()
-	d.mu.Lock()
-	d.mu.Unlock() //nolint:staticcheck // who writes has finished; who comes finds the disk closed
+	d.drain()
 	if err := d.syncs.err(); err != nil {
 		return err
 	}
 	if err := d.flush(); err != nil || d.leaf == nil {
 		return err
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return inFile(d.leaf.img.name, d.trim())
 }
 
-// trim cuts off what is behind the last block, if a block would fit there:
-// what was kept for growth, by this writer or by one that crashed. The footer
-// is written at its new place before the old one is cut off.
-func (d *Disk) trim() error {
-	m := d.leaf.img
-	tight := footerAt(d.leaf.space.next)+m.slotSize() > m.footerOff
-	if tight && len(d.leaf.space.freeSlots) == 0 && !d.leaf.space.ragged {
-		return nil
-	}
-	s, err := m.takeInventory()
-	if err != nil {
-		return err
-	}
-	off := footerAt(s.next)
-	if off+m.slotSize() > m.footerOff && !d.leaf.space.ragged {
-		return nil
-	}
-	return d.endFileAt(min(off, m.footerOff))
-}
-
-// endFileAt makes off, at or in front of the footer and behind all blocks, the
-// place of the footer, and the file end behind it.
-func (d *Disk) endFileAt(off int64) error {
-	m := d.leaf.img
-	raw, err := m.footer.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	if _, err := writeFull(d.leaf.file, raw, off); err != nil {
-		return err
-	}
-	if err := d.syncs.fsync(); err != nil {
-		return err
-	}
-	if err := d.leaf.file.Truncate(off + footerSize); err != nil {
-		return err
-	}
-	m.footerOff = off
-	m.fileSize.Store(off + footerSize)
-	return d.syncs.fsync()
+// drain waits for those who are writing. Who comes later finds the disk closed.
+func (d *Disk) drain() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 }

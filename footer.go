@@ -93,7 +93,7 @@ type Footer struct {
 
 // UnmarshalBinary decodes a footer of 512 bytes, or one of 511 bytes as
 // Virtual PC wrote at the end of files before 2004. Errors are of type
-// *FormatError and match ErrFormat or ErrChecksum.
+// *FormatError and match ErrFormat, ErrChecksum or ErrUnsupported.
 //
 // It says that the footer is well-formed, not that it fits the file it is in.
 func (f *Footer) UnmarshalBinary(b []byte) error {

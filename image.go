@@ -1,27 +1,29 @@
 package vhd
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"math/bits"
-	"slices"
 	"sync/atomic"
 )
 
 const (
-	maxBlockSize = 256 << 20
-	// maxDynamicSize is the largest disk whose blocks the BAT, which counts in
+	// MaxBlockSize is the size of the largest blocks that are read and made, bytes.
+	MaxBlockSize = 256 << 20
+
+	// maxAddressable is the largest disk whose blocks the BAT, which counts in
 	// sectors, could all name. What is made here stays below MaxDynamicSize.
-	maxDynamicSize = 1 << 32 * SectorSize
+	maxAddressable = 1 << 32 * SectorSize
 	// maxLocatorData bounds the path that a locator may point to: Windows'
 	// longest has 32,767 UTF-16 code units.
 	maxLocatorData = 64 << 10
 )
 
-// Image is one VHD file: its structures, checked against the file.
+// Image is one VHD file: its structures, checked against the file. Its methods
+// may be called beside those of the Disk that it belongs to, and, but for
+// AllocatedBlocks, after that is closed.
 type Image struct {
 	name string
 	file io.ReaderAt
@@ -37,8 +39,8 @@ type Image struct {
 	bitmapArea      int64 // bytes in front of a block's data
 	nblocks         int64 // entries of the BAT that the disk's size needs
 
-	// These change while the disk grows; footerOff only under the
-	// exclusive lock of the Disk that writes.
+	// These change while the disk grows and when it is closed, footerOff under
+	// the exclusive lock of the Disk that writes.
 	footerOff     int64 // of the end footer; the file's end when it is lost
 	fileSize      atomic.Int64
 	needsRecovery atomic.Bool
@@ -52,6 +54,8 @@ type span struct {
 	off, end int64
 }
 
+func (s span) overlaps(off, end int64) bool { return off < s.end && end > s.off }
+
 // locatorText is what one of the header's locators points to.
 type locatorText struct {
 	code PlatformCode
@@ -61,7 +65,7 @@ type locatorText struct {
 
 // Inspect reads one file of size bytes, opens no other, and follows nothing: it
 // is safe on an image that nobody trusts. Errors about what the file holds are
-// of type *FormatError.
+// of type *FormatError; others are r's.
 //
 // The Image reads r again when AllocatedBlocks is called, and only then.
 func Inspect(r io.ReaderAt, size int64) (*Image, error) { return readImage("", r, size) }
@@ -123,6 +127,15 @@ func readImage(name string, r io.ReaderAt, size int64) (*Image, error) {
 	return m, nil
 }
 
+// footerOf reads the footer that counts of a file of size bytes.
+func footerOf(r io.ReaderAt, size int64) (Footer, error) {
+	m := Image{file: r}
+	m.fileSize.Store(size)
+	var start [footerSize + dynHeaderSize]byte
+	err := m.readFooters(start[:])
+	return m.footer, err
+}
+
 // readFooters reads the footer at the end and, unless that is a fixed disk's,
 // its copy at the start together with what follows it, into start.
 func (m *Image) readFooters(start []byte) error {
@@ -155,7 +168,7 @@ func (m *Image) readFooters(start []byte) error {
 func (m *Image) readEndFooter() ([]byte, error) {
 	size := m.FileSize()
 	if size < oldFooterSize {
-		return nil, &FormatError{Part: "footer", Got: fmt.Sprintf("a file of %d bytes", size), Want: "at least 512", Err: ErrFormat}
+		return nil, &FormatError{Part: "footer", Got: fmt.Sprintf("a file of %d bytes", size), Want: "at least a footer", Err: ErrFormat}
 	}
 	raw := make([]byte, min(size, footerSize))
 	off := size - int64(len(raw))
@@ -182,8 +195,8 @@ func (m *Image) checkSize() error {
 			return wrong("current size", 48, f.CurrentSize, fmt.Sprintf("at most %d, which the file holds", m.footerOff), ErrFormat)
 		}
 	case Dynamic, Differencing:
-		if f.CurrentSize > maxDynamicSize {
-			return wrong("current size", 48, f.CurrentSize, fmt.Sprintf("at most %d", int64(maxDynamicSize)), ErrUnsupported)
+		if f.CurrentSize > maxAddressable {
+			return wrong("current size", 48, f.CurrentSize, fmt.Sprintf("at most %d", int64(maxAddressable)), ErrUnsupported)
 		}
 	default:
 		return wrong("disk type", 60, uint32(f.Type), "2, 3 or 4", ErrUnsupported)
@@ -227,7 +240,7 @@ func (m *Image) checkHeader() error {
 	wrong := func(field string, fieldOff int64, got, want any) error {
 		return &FormatError{Part: "dynamic header", Field: field, Offset: m.footer.DataOffset + fieldOff, Got: got, Want: want, Err: ErrFormat}
 	}
-	if h.BlockSize < SectorSize || h.BlockSize > maxBlockSize || bits.OnesCount64(uint64(h.BlockSize)) != 1 {
+	if h.BlockSize < SectorSize || h.BlockSize > MaxBlockSize || bits.OnesCount64(uint64(h.BlockSize)) != 1 {
 		return wrong("block size", 32, h.BlockSize, "a power of two from 512 to 268435456")
 	}
 	m.sectorsPerBlock = h.BlockSize / SectorSize
@@ -298,14 +311,17 @@ func (m *Image) readLocators() {
 	}
 }
 
+// blockBytes is what a block takes in the file: its bitmap and its data.
+func (m *Image) blockBytes() int64 { return m.bitmapArea + m.header.BlockSize }
+
 // blockOff checks a BAT entry and returns the offset of its block's bitmap. A
 // block's bitmap must be in front of the footer, and nothing of the block in
 // metadata.
 func (m *Image) blockOff(block int64, e batEntry) (int64, error) {
 	off := e.off()
-	end := off + m.bitmapArea + m.header.BlockSize
+	end := off + m.blockBytes()
 	for _, s := range m.metadata {
-		if off < s.end && end > s.off {
+		if s.overlaps(off, end) {
 			return 0, m.corruptEntry(block, e, "a block that does not overlap "+s.what)
 		}
 	}
@@ -345,7 +361,7 @@ func (m *Image) lastBlock() (int64, error) {
 		return nil
 	})
 	if err == nil {
-		m.lastOff.Store(last)
+		m.lastOff.Store(max(last, 1)) // no block is at 1: there is none, and that is known
 	}
 	return last, err
 }
@@ -381,72 +397,5 @@ func (m *Image) eachEntry(first, end int64, f func(block int64, e batEntry) erro
 		}
 		block += n
 	}
-	return nil
-}
-
-// Xen keeps a map of the blocks whose every sector is present, behind the BAT;
-// see blktap's "tdbatmap".
-const (
-	batmapCookie     = "tdbatmap"
-	batmapHeaderSize = SectorSize
-)
-
-// findBatmap looks for Xen's batmap, whose header is right behind the BAT, so
-// that nobody takes its space for free. Where the BAT has a block, of which offs
-// are the offsets, there is none, whatever a guest made the block look like.
-func (m *Image) findBatmap(offs []int64) error {
-	m.batmap = nil
-	off := m.tableEnd()
-	if off+batmapHeaderSize > m.footerOff {
-		return nil
-	}
-	var raw [batmapHeaderSize]byte
-	if err := readFull(m.file, raw[:], off); err != nil {
-		return err
-	}
-	if string(raw[:len(batmapCookie)]) != batmapCookie {
-		return nil
-	}
-	spans := []span{{"Xen's batmap", off, off + batmapHeaderSize}}
-	mapOff := int64(binary.BigEndian.Uint64(raw[8:16])) //nolint:gosec // checked below
-	mapSize := int64(binary.BigEndian.Uint32(raw[16:20])) * SectorSize
-	if mapOff >= off && mapOff <= m.footerOff-mapSize {
-		spans = append(spans, span{"Xen's batmap", mapOff, mapOff + mapSize})
-	}
-	for _, at := range offs {
-		if slices.ContainsFunc(spans, func(s span) bool { return at < s.end && at+m.bitmapArea+m.header.BlockSize > s.off }) {
-			return nil
-		}
-	}
-	m.batmap = spans
-	return nil
-}
-
-// readFull reads len(p) bytes at off.
-func readFull(r io.ReaderAt, p []byte, off int64) error {
-	n, err := r.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	return shortRead(err, off, n, len(p))
-}
-
-// shortRead is the error of a read that got n of the want bytes at off. A file
-// that ends there is a *FormatError: it was longer when it was opened.
-func shortRead(err error, off int64, n, want int) error {
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	return &FormatError{Part: "file", Offset: off + int64(n), Got: "its end", Want: fmt.Sprintf("%d more bytes", want-n), Err: ErrFormat}
-}
-
-// readSome reads at most len(p) bytes at off: what is behind the end of the
-// file is cleared.
-func readSome(r io.ReaderAt, p []byte, off int64) error {
-	n, err := r.ReadAt(p, off)
-	if err != nil && !errors.Is(err, io.EOF) && n < len(p) {
-		return err
-	}
-	clear(p[n:])
 	return nil
 }

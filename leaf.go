@@ -4,12 +4,9 @@ package vhd
 // are by now, of which the file may still say less. All of it is guarded by the
 // disk's lock, held exclusively to change it.
 type leaf struct {
-	img   *Image
-	file  File
-	table *table
+	*layer
 	space space
 
-	hasParent bool
 	blocks    map[int64]*leafBlock // those that differ from the file, and some that don't
 	dirty     map[int64]*leafBlock // those that differ
 	dirtyCost int64                // bytes of memory that dirty takes
@@ -31,20 +28,20 @@ type leafBlock struct {
 const (
 	bitsPerSector = SectorSize * 8
 
-	// Of the blocks that are as the file says, so many are kept.
-	maxCleanBlocks = 4096
+	// Of blocks that are as the file says, so much memory's worth are kept.
+	maxCleanCost = 4 << 20
 	// When the others take more memory than this, they are synced.
 	maxDirtyCost = 32 << 20
 
 	leafBlockOverhead = 200 // bytes, with its places in the maps
 )
 
-func newLeaf(l layer, hasParent bool, s space) *leaf {
-	return &leaf{
-		img: l.img, file: l.file, table: l.table, space: s, hasParent: hasParent,
-		blocks: map[int64]*leafBlock{}, dirty: map[int64]*leafBlock{},
-	}
+func newLeaf(l *layer, s space) *leaf {
+	return &leaf{layer: l, space: s, blocks: map[int64]*leafBlock{}, dirty: map[int64]*leafBlock{}}
 }
+
+// hasParent says whether sectors that the leaf does not have may be elsewhere.
+func (w *leaf) hasParent() bool { return w.img.footer.Type == Differencing }
 
 // bits is the bitmap from a sector of the block on, a multiple of 8.
 func (b *leafBlock) bits(inBlock int64) []byte {
@@ -90,7 +87,7 @@ func (w *leaf) dataOff(b *leafBlock, inBlock int64) int64 {
 func (w *leaf) place(b *leafBlock, off int64) {
 	b.off = off
 	b.bitmap = make([]byte, bitmapBytes(w.img.sectorsPerBlock))
-	if !w.hasParent {
+	if !w.hasParent() {
 		setBits(b.bitmap, 0, w.img.sectorsPerBlock)
 	}
 	w.space.nallocated++
@@ -127,7 +124,7 @@ func (w *leaf) touch(b *leafBlock, inBlock, n int64) {
 	b.dirtyFrom, b.dirtyTo = from, to
 	if w.dirty[b.index] == nil {
 		w.dirty[b.index] = b
-		w.dirtyCost += leafBlockOverhead + bitmapBytes(w.img.sectorsPerBlock)
+		w.dirtyCost += w.blockCost()
 	}
 }
 
@@ -136,8 +133,9 @@ func (w *leaf) trimClean() {
 	if w.flushing {
 		return
 	}
+	most := maxCleanCost/w.blockCost() + int64(len(w.dirty))
 	for index := range w.blocks {
-		if len(w.blocks) <= maxCleanBlocks+len(w.dirty) {
+		if int64(len(w.blocks)) <= most {
 			return
 		}
 		if w.dirty[index] == nil {
@@ -145,3 +143,6 @@ func (w *leaf) trimClean() {
 		}
 	}
 }
+
+// blockCost is the memory that one block takes, bytes.
+func (w *leaf) blockCost() int64 { return leafBlockOverhead + bitmapBytes(w.img.sectorsPerBlock) }

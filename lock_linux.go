@@ -30,7 +30,7 @@ func lockFile(f File, exclusive bool) error {
 		mine = []int64{lockWrites, lockResizes, lockNoWriters, lockNoResizers}
 		others = mine
 	}
-	err := onDescriptor(f, func(fd int) error {
+	err := onDescriptor(f, func(fd uintptr) error {
 		for _, at := range mine {
 			if err := setLock(fd, at); err != nil {
 				return err
@@ -46,9 +46,9 @@ func lockFile(f File, exclusive bool) error {
 
 // unlockFile gives the locks back.
 func unlockFile(f File) {
-	_ = onDescriptor(f, func(fd int) error {
+	_ = onDescriptor(f, func(fd uintptr) error {
 		lock := unix.Flock_t{Type: unix.F_UNLCK, Whence: io.SeekStart, Start: lockReads, Len: lockNoResizers - lockReads + 1}
-		return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &lock)
+		return unix.FcntlFlock(fd, unix.F_OFD_SETLK, &lock)
 	})
 }
 
@@ -57,9 +57,9 @@ func isErrno(err error) bool {
 	return errors.As(err, &errno)
 }
 
-func setLock(fd int, at int64) error {
+func setLock(fd uintptr, at int64) error {
 	lock := unix.Flock_t{Type: unix.F_RDLCK, Whence: io.SeekStart, Start: at, Len: 1}
-	err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &lock)
+	err := unix.FcntlFlock(fd, unix.F_OFD_SETLK, &lock)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return ErrLocked
 	}
@@ -71,7 +71,7 @@ func setLock(fd int, at int64) error {
 
 // findOthers looks for locks of others on any of the bytes. One question about
 // the whole range answers most often that there is none.
-func findOthers(fd int, bytes []int64) error {
+func findOthers(fd uintptr, bytes []int64) error {
 	first, last := bytes[0], bytes[len(bytes)-1]
 	if held, err := isHeld(fd, first, last-first+1); err != nil || !held {
 		return err
@@ -86,9 +86,9 @@ func findOthers(fd int, bytes []int64) error {
 	return nil
 }
 
-func isHeld(fd int, at, n int64) (bool, error) {
+func isHeld(fd uintptr, at, n int64) (bool, error) {
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: at, Len: n}
-	if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &lock); err != nil {
+	if err := unix.FcntlFlock(fd, unix.F_OFD_GETLK, &lock); err != nil {
 		return false, fmt.Errorf("the file can not be locked: %w", err)
 	}
 	return lock.Type != unix.F_UNLCK, nil

@@ -5,7 +5,6 @@ package vhd
 import (
 	"errors"
 	"fmt"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,16 +27,9 @@ func lockFile(f File, exclusive bool) error {
 func unlockFile(f File) { _ = flock(f, unix.LOCK_UN) }
 
 func flock(f File, how int) error {
-	conn, ok := f.(syscall.Conn)
-	if !ok {
+	err := onDescriptor(f, func(fd uintptr) error { return unix.Flock(int(fd), how) })
+	if err == errors.ErrUnsupported { //nolint:errorlint // what an errno means is another matter
 		return errCannotLock
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	if ctlErr := raw.Control(func(fd uintptr) { err = unix.Flock(int(fd), how) }); ctlErr != nil {
-		return ctlErr
 	}
 	if err != nil {
 		return fmt.Errorf("the file can not be locked: %w", err)

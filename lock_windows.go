@@ -3,7 +3,6 @@ package vhd
 import (
 	"errors"
 	"fmt"
-	"syscall"
 
 	"golang.org/x/sys/windows"
 )
@@ -14,30 +13,23 @@ const lockOff = 1 << 62
 
 // lockFile locks one byte far past the data, until the file is closed.
 func lockFile(f File, exclusive bool) error {
-	conn, ok := f.(syscall.Conn)
-	if !ok {
-		return errCannotLock
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
 	flags := uint32(windows.LOCKFILE_FAIL_IMMEDIATELY)
 	if exclusive {
 		flags |= windows.LOCKFILE_EXCLUSIVE_LOCK
 	}
 	at := windows.Overlapped{OffsetHigh: lockOff >> 32}
-	ctlErr := raw.Control(func(fd uintptr) { err = windows.LockFileEx(windows.Handle(fd), flags, 0, 1, 0, &at) })
-	if ctlErr != nil {
-		return ctlErr
-	}
-	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_IO_PENDING) {
+	err := onDescriptor(f, func(fd uintptr) error {
+		return windows.LockFileEx(windows.Handle(fd), flags, 0, 1, 0, &at)
+	})
+	switch {
+	case err == nil:
+		return nil
+	case err == errors.ErrUnsupported: //nolint:errorlint // what an errno means is another matter
+		return errCannotLock
+	case errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_IO_PENDING):
 		return ErrLocked
 	}
-	if err != nil {
-		return fmt.Errorf("the file can not be locked: %w", err)
-	}
-	return nil
+	return fmt.Errorf("the file can not be locked: %w", err)
 }
 
 // unlockFile does nothing: the lock ends with the handle, which no other

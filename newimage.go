@@ -3,6 +3,7 @@ package vhd
 import (
 	"encoding/binary"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/google/uuid"
@@ -10,9 +11,10 @@ import (
 
 const (
 	// MaxDynamicSize is the size of the largest dynamic or differencing disk
-	// that is made, 2040 GiB, as Windows has it.
-	maxNewDynamicSize = 2040 << 30
-	defaultBlockSize  = 2 << 20
+	// that is made, as Windows has it, bytes.
+	MaxDynamicSize = 2040 << 30
+
+	defaultBlockSize = 2 << 20
 
 	// locatorUnit is what Windows 10 sets aside for a path and aligns it to.
 	locatorUnit = 4096
@@ -47,19 +49,19 @@ type newParent struct {
 
 // check is why the image can't be made.
 func (n *newImage) check() error {
-	limit := int64(maxNewDynamicSize)
+	limit := int64(MaxDynamicSize)
 	if n.diskType == Fixed {
 		limit = 1<<63 - 1 - footerSize
 	}
 	switch {
 	case n.diskType != Fixed && n.diskType != Dynamic && n.diskType != Differencing:
-		return fmt.Errorf("%v: %w", n.diskType, ErrUnsupported)
+		return fmt.Errorf("%w: disk type %d", fs.ErrInvalid, uint32(n.diskType))
 	case n.size <= 0 || n.size%SectorSize != 0:
-		return fmt.Errorf("disk of %d bytes: %w, want a positive multiple of 512", n.size, ErrUnsupported)
+		return fmt.Errorf("%w: a disk of %d bytes, want a positive multiple of 512", fs.ErrInvalid, n.size)
 	case n.size > limit:
-		return fmt.Errorf("%v disk of %d bytes: %w, want at most %d", n.diskType, n.size, ErrUnsupported, limit)
-	case n.blockSize < SectorSize || n.blockSize > maxBlockSize || n.blockSize&(n.blockSize-1) != 0:
-		return fmt.Errorf("blocks of %d bytes: %w, want a power of two from 512 to 268435456", n.blockSize, ErrUnsupported)
+		return fmt.Errorf("%w: a %v disk of %d bytes, want at most %d", ErrUnsupported, n.diskType, n.size, limit)
+	case n.blockSize < SectorSize || n.blockSize > MaxBlockSize || n.blockSize&(n.blockSize-1) != 0:
+		return fmt.Errorf("%w: blocks of %d bytes, want a power of two from 512 to 268435456", fs.ErrInvalid, n.blockSize)
 	}
 	return nil
 }
@@ -140,9 +142,8 @@ func (n *newImage) refer(h *DynamicHeader) (paths [][]byte, err error) {
 	if _, err := encodeTime(p.modified); err == nil { // a clock gone wrong is no reason to fail
 		h.ParentTime = p.modified
 	}
-	if h.ParentName, err = NewParentName(p.absolute); err != nil {
-		// A path that is too long stands in the locator alone.
-		h.ParentName = ParentName{}
+	if name, err := NewParentName(p.absolute); err == nil { // one that is too long stands in the locator alone
+		h.ParentName = name
 	}
 	off := int64(locatorUnit)
 	add := func(code PlatformCode, path string) error {

@@ -193,3 +193,43 @@ func below(dir, name string) (string, bool) {
 	rest, ok := strings.CutPrefix(name, dir)
 	return rest, ok && fs.ValidPath(rest)
 }
+
+// maxFolded bounds how many spellings of one name are tried.
+const maxFolded = 16
+
+// fold finds files whose names differ from name in the case of letters only,
+// from where name and the directory dir part.
+func (p *place) fold(dir, name string) []string {
+	for _, ok := below(dir, name); !ok && dir != path.Dir(dir); _, ok = below(dir, name) {
+		dir = path.Dir(dir)
+	}
+	if _, ok := below(p.root, dir); !ok && p.root != "" {
+		dir = p.root
+	}
+	rest, ok := below(dir, name)
+	if !ok {
+		return nil
+	}
+	names := []string{dir}
+	for want := range strings.SplitSeq(rest, "/") {
+		var deeper []string
+		for _, at := range names {
+			if entries, err := p.readDir(at); err == nil {
+				deeper = append(deeper, matching(at, entries, want)...)
+			}
+		}
+		names = deeper[:min(len(deeper), maxFolded)]
+	}
+	return names
+}
+
+// matching are the entries of a directory that are called want, in any case.
+func matching(dir string, entries []fs.DirEntry, want string) []string {
+	var names []string
+	for _, e := range entries {
+		if strings.EqualFold(e.Name(), want) && len(names) < maxFolded {
+			names = append(names, joinName(dir, []string{e.Name()}))
+		}
+	}
+	return names
+}

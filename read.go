@@ -29,6 +29,14 @@ func (d *Disk) blockMapLocked(window int64) *blockMap {
 	return m
 }
 
+// mapOfSector is the map of a sector's window, for who holds the disk's lock.
+func (d *Disk) mapOfSector(sector int64) *blockMap {
+	if m := d.windows.get(sector / windowSectors); m != nil {
+		return m
+	}
+	return d.blockMapLocked(sector / windowSectors)
+}
+
 // publish makes m the map of a window, in place of the one that is there.
 func (d *Disk) publish(window int64, m *blockMap) {
 	m.slot = d.windows.slot(window)
@@ -133,7 +141,7 @@ func (t *transfer) finish() (int, error) {
 		t.from = t.to
 		return len(t.p), nil
 	}
-	n, err := l.file.ReadAt(piece, t.off)
+	n, err := l.data.ReadAt(piece, t.off)
 	if n < len(piece) {
 		return t.from + n, inFile(l.img.name, shortRead(err, t.off, n, len(piece)))
 	}

@@ -3,7 +3,7 @@ package vhd
 // startWriting makes the leaf ready to be written: its blocks are looked at,
 // and what a crashed writer left is mended.
 func (d *Disk) startWriting() error {
-	l := d.layers[0]
+	l := &d.layers[0]
 	d.syncs = &barrier{file: l.file, onFail: d.breakDown}
 	if l.table == nil {
 		return nil
@@ -15,7 +15,7 @@ func (d *Disk) startWriting() error {
 	if l.img.tableEnd() > l.img.footerOff {
 		return l.img.corruptTable()
 	}
-	d.leaf = newLeaf(l, len(d.layers) > 1 || d.parentErr != nil, s)
+	d.leaf = newLeaf(l, s)
 	if l.img.NeedsRecovery() {
 		err = d.recover()
 	}
@@ -62,13 +62,13 @@ func (d *Disk) writeCopy() error {
 
 // completeLastBlock makes a last block that the file's end cuts off whole:
 // behind what is there, it reads as zeros. The footer stands where zeros have
-// to be, so it is lost for a moment, while the copy is whole.
+// to be, so it is cut off first, while the copy is whole.
 func (d *Disk) completeLastBlock() error {
 	m := d.leaf.img
 	if err := d.writeCopy(); err != nil {
 		return err
 	}
-	if err := zeroRange(d.leaf.file, m.footerOff, m.FileSize()-m.footerOff); err != nil {
+	if err := d.leaf.file.Truncate(m.footerOff); err != nil {
 		return err
 	}
 	if err := d.syncs.fsync(); err != nil {

@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 )
@@ -30,9 +28,6 @@ var xenApplication = [4]byte{'t', 'a', 'p', 0}
 
 // originSearch is the origin of attempts that no reference led to.
 const originSearch = "search"
-
-// maxFolded bounds how many spellings of one name are tried.
-const maxFolded = 16
 
 // findParent finds, opens, checks and locks the parent of child.
 func (c *chain) findParent(child *link) (link, error) {
@@ -160,10 +155,8 @@ func (s *search) hasID(name string) bool {
 	if err != nil || !info.Mode().IsRegular() {
 		return false
 	}
-	m := Image{file: f}
-	m.fileSize.Store(info.Size())
-	var start [footerSize + dynHeaderSize]byte
-	return m.readFooters(start[:]) == nil && m.footer.ID == s.parentID()
+	footer, err := footerOf(f, info.Size())
+	return err == nil && footer.ID == s.parentID()
 }
 
 // try tries one name: as it is, and if that is not the parent, in other cases of
@@ -228,113 +221,6 @@ func isOtherFile(err error) bool {
 		}
 	}
 	return isFormatError(err)
-}
-
-// loadParent reads what may be the parent of the chain's last image, and locks
-// it once it turns out to be.
-func (c *chain) loadParent(shown, name string, f File) (link, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return link{}, err
-	}
-	if !info.Mode().IsRegular() {
-		return link{}, errNotRegular
-	}
-	if c.holds(name, info) {
-		return link{}, ErrChainLoop
-	}
-	img, err := readImage(shown, f, info.Size())
-	if err != nil {
-		return link{}, err
-	}
-	l := link{img: img, file: f, info: info}
-	if err := c.fits(l); err != nil {
-		return link{}, err
-	}
-	if err := c.opts.Lock.lock(f, false); err != nil {
-		return link{}, err
-	}
-	now, err := c.isStill(c.place.fs, c.place.own(name), &l)
-	if err != nil || now.Size() == info.Size() && now.ModTime().Equal(info.ModTime()) {
-		return l, err
-	}
-	return c.reload(l, now)
-}
-
-// reload reads an image again whose file has changed until it was locked.
-func (c *chain) reload(l link, now fs.FileInfo) (link, error) {
-	img, err := readImage(l.img.name, l.file, now.Size())
-	if err != nil {
-		return link{}, err
-	}
-	again := link{img: img, file: l.file, info: now}
-	return again, c.fits(again)
-}
-
-// holds says whether the chain has a file already, by its name or another one.
-func (c *chain) holds(name string, info fs.FileInfo) bool {
-	return slices.ContainsFunc(c.links, func(l link) bool { return l.abs == name }) || c.holdsFile(info)
-}
-
-// holdsFile says whether the chain has a file of the operating system's.
-func (c *chain) holdsFile(info fs.FileInfo) bool {
-	return slices.ContainsFunc(c.links, func(l link) bool { return os.SameFile(l.info, info) })
-}
-
-// fits is why an image is not the parent of the chain's last.
-func (c *chain) fits(l link) error {
-	child := c.last()
-	if !child.needsParent() {
-		return fmt.Errorf("%w: its child %s is a %v disk, which has no parent", ErrParentMismatch, child.img.name, child.img.footer.Type)
-	}
-	if c.opts.IgnoreParentIdentity {
-		return nil
-	}
-	id := l.img.footer.ID
-	if want := child.img.header.ParentID; id != want {
-		return fmt.Errorf("%w: it is %v, want %v", ErrParentMismatch, id, want)
-	}
-	if id != (uuid.UUID{}) && slices.ContainsFunc(c.links, func(l link) bool { return l.img.footer.ID == id }) {
-		return ErrChainLoop
-	}
-	return nil
-}
-
-// fold finds files whose names differ from name in the case of letters only,
-// from where name and the directory dir part.
-func (p *place) fold(dir, name string) []string {
-	for _, ok := below(dir, name); !ok && dir != path.Dir(dir); _, ok = below(dir, name) {
-		dir = path.Dir(dir)
-	}
-	if _, ok := below(p.root, dir); !ok && p.root != "" {
-		dir = p.root
-	}
-	rest, ok := below(dir, name)
-	if !ok {
-		return nil
-	}
-	names := []string{dir}
-	for want := range strings.SplitSeq(rest, "/") {
-		var deeper []string
-		for _, at := range names {
-			if entries, err := p.readDir(at); err == nil {
-				deeper = append(deeper, matching(at, entries, want)...)
-			}
-		}
-		names = deeper[:min(len(deeper), maxFolded)]
-	}
-	return names
-}
-
-// matching are the entries of a directory that are called want, in any case.
-func matching(dir string, entries []fs.DirEntry, want string) []string {
-	var names []string
-	for _, e := range entries {
-		if strings.EqualFold(e.Name(), want) && len(names) < maxFolded {
-			names = append(names, joinName(dir, []string{e.Name()}))
-		}
-	}
-	return names
 }
 
 // fail is the error of a search that found nothing, with the most telling of

@@ -17,7 +17,7 @@ type space struct {
 	next       int64   // behind all blocks and metadata: where the next slot may start
 	fresh      int64   // from here on the file has never held anything, and reads as zeros
 	nallocated int64   // blocks
-	ragged     bool    // the file does not end with its footer: a growth could not be undone
+	junkEnd    int64   // where the file may end instead of behind its footer, after a growth that could not be undone
 }
 
 const (
@@ -34,7 +34,7 @@ const (
 
 // slotSize is what one block takes, with what aligns the next one.
 func (m *Image) slotSize() int64 {
-	return roundUp(m.bitmapArea+m.header.BlockSize, m.slotAlignment())
+	return roundUp(m.blockBytes(), m.slotAlignment())
 }
 
 // slotAlignment is that of the data of a block. Blocks smaller than
@@ -85,8 +85,13 @@ func (m *Image) takeInventory() (space, error) {
 		if off < behind {
 			return space{}, m.overlap(off)
 		}
-		s.freeSlots = m.appendSlots(s.freeSlots, taken, behind, off)
-		behind = off + m.bitmapArea + m.header.BlockSize
+		for len(taken) > 0 && taken[0].end <= behind {
+			taken = taken[1:]
+		}
+		if int64(len(offs)+len(s.freeSlots)) < m.nblocks { // more are never needed
+			s.freeSlots = m.appendSlots(s.freeSlots, taken, behind, off)
+		}
+		behind = off + m.blockBytes()
 	}
 	s.next = max(s.next, behind)
 	return s, nil
@@ -136,7 +141,7 @@ func (m *Image) takenByOthers() ([]span, error) {
 		if int64(len(taken)) > most {
 			return m.corruptEntry(block, e, "fewer blocks: they overlap")
 		}
-		taken = append(taken, span{"a block behind the disk's end", off, off + m.bitmapArea + m.header.BlockSize})
+		taken = append(taken, span{"a block behind the disk's end", off, off + m.blockBytes()})
 		return nil
 	})
 	slices.SortFunc(taken, func(x, y span) int { return cmp.Compare(x.off, y.off) })
@@ -144,18 +149,21 @@ func (m *Image) takenByOthers() ([]span, error) {
 }
 
 // appendSlots appends the places for blocks from from to to, around what is
-// taken.
+// taken, as many as the disk may need.
 func (m *Image) appendSlots(slots []int64, taken []span, from, to int64) []int64 {
 	fill := func(end int64) {
-		for off := m.slotAt(from); off+m.bitmapArea+m.header.BlockSize <= end; off = m.slotAt(from) {
+		for off := m.slotAt(from); off+m.blockBytes() <= end && int64(len(slots)) < m.nblocks; off = m.slotAt(from) {
 			slots = append(slots, off)
-			from = off + m.bitmapArea + m.header.BlockSize
+			from = off + m.blockBytes()
 		}
 	}
 	for _, t := range taken {
-		if t.off < to && t.end > from {
+		if t.off >= to {
+			break
+		}
+		if t.end > from {
 			fill(t.off)
-			from = t.end
+			from = max(from, t.end)
 		}
 	}
 	fill(to)
@@ -172,7 +180,7 @@ func (d *Disk) allocate() (off int64, fresh bool, err error) {
 		w.space.freeSlots = w.space.freeSlots[:n-1]
 		return off, false, nil
 	}
-	blockBytes := w.img.bitmapArea + w.img.header.BlockSize
+	blockBytes := w.img.blockBytes()
 	off = w.img.slotAt(w.space.next)
 	full := off+blockBytes > w.img.footerOff
 	if full {
@@ -203,7 +211,7 @@ func (d *Disk) grow(off int64) error {
 	unit = max(1, min(unit, m.nblocks-d.leaf.space.nallocated))
 	unit = min(unit, (maxBlockOff-off)/m.slotSize()+1)
 	err := d.moveFooter(off, unit)
-	if err != nil && unit > 1 && d.syncs.err() == nil {
+	if err != nil && unit > 1 && m.footerOff < off+m.blockBytes() && d.syncs.err() == nil {
 		err = d.moveFooter(off, 1)
 	}
 	return err
@@ -224,10 +232,10 @@ func (d *Disk) grow(off int64) error {
 func (d *Disk) moveFooter(off, nslots int64) error {
 	m := d.leaf.img
 	oldOff, oldSize := m.footerOff, m.FileSize()
-	newOff := footerAt(off + (nslots-1)*m.slotSize() + m.bitmapArea + m.header.BlockSize)
+	newOff := footerAt(off + (nslots-1)*m.slotSize() + m.blockBytes())
 	if err := d.appendFooter(newOff, oldSize); err != nil {
 		if d.leaf.file.Truncate(oldSize) != nil {
-			d.leaf.space.ragged = true
+			d.leaf.space.junkEnd = max(d.leaf.space.junkEnd, newOff+footerSize)
 			d.leaf.space.fresh = max(d.leaf.space.fresh, newOff+footerSize)
 		}
 		return inFile(m.name, err)
@@ -237,7 +245,6 @@ func (d *Disk) moveFooter(off, nslots int64) error {
 	}
 	m.footerOff = newOff
 	m.fileSize.Store(newOff + footerSize)
-	d.leaf.space.ragged = false
 	return inFile(m.name, zeroRange(d.leaf.file, oldOff, off+m.bitmapArea-oldOff))
 }
 
@@ -252,4 +259,49 @@ func (d *Disk) appendFooter(newOff, oldSize int64) error {
 	}
 	_, err = writeFull(d.leaf.file, raw, newOff)
 	return err
+}
+
+// isRagged says that the file may not end behind its footer.
+func (w *leaf) isRagged() bool { return w.space.junkEnd > w.img.footerOff+footerSize }
+
+// trim cuts off what is behind the last block, if a block would fit there:
+// what was kept for growth, by this writer or by one that crashed. The footer
+// is written at its new place before the old one is cut off.
+func (d *Disk) trim() error {
+	m := d.leaf.img
+	tight := footerAt(d.leaf.space.next)+m.slotSize() > m.footerOff
+	if tight && len(d.leaf.space.freeSlots) == 0 && !d.leaf.isRagged() {
+		return nil
+	}
+	s, err := m.takeInventory()
+	if err != nil {
+		return err
+	}
+	off := footerAt(s.next)
+	if off+m.slotSize() > m.footerOff && !d.leaf.isRagged() {
+		return nil
+	}
+	return d.endFileAt(min(off, m.footerOff))
+}
+
+// endFileAt makes off, at or in front of the footer and behind all blocks, the
+// place of the footer, and the file end behind it.
+func (d *Disk) endFileAt(off int64) error {
+	m := d.leaf.img
+	raw, err := m.footer.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	if _, err := writeFull(d.leaf.file, raw, off); err != nil {
+		return err
+	}
+	if err := d.syncs.fsync(); err != nil {
+		return err
+	}
+	if err := d.leaf.file.Truncate(off + footerSize); err != nil {
+		return err
+	}
+	m.footerOff = off
+	m.fileSize.Store(off + footerSize)
+	return d.syncs.fsync()
 }

@@ -1,7 +1,5 @@
 package vhd
 
-import "errors"
-
 // write writes p, which is on the disk, at off, and says how much of it.
 func (d *Disk) write(p []byte, off int64) (int, error) {
 	if d.leaf == nil {
@@ -128,13 +126,8 @@ func (d *Disk) writePart(p []byte, off int64) (int, error) {
 
 // readLocked reads within one window, for who holds the disk's lock.
 func (d *Disk) readLocked(p []byte, off int64) (int, error) {
-	window := off / windowSize
-	m := d.windows.get(window)
-	if m == nil {
-		m = d.blockMapLocked(window)
-	}
 	t := transfer{disk: d, p: p}
-	if n, err := t.add(m, 0, int(off-window*windowSize)); err != nil {
+	if n, err := t.add(d.mapOfSector(off/SectorSize), 0, int(off%windowSize)); err != nil {
 		return n, err
 	}
 	return t.finish()
@@ -192,7 +185,7 @@ func (d *Disk) writeNewBlock(p []byte, b *leafBlock, inBlock int64) error {
 		return err
 	}
 	dataOff := off + w.img.bitmapArea
-	if !w.hasParent && !fresh { // W10
+	if !w.hasParent() && !fresh { // W10
 		err = zeroRange(w.file, dataOff, w.img.header.BlockSize)
 	}
 	if err == nil {
@@ -204,7 +197,7 @@ func (d *Disk) writeNewBlock(p []byte, b *leafBlock, inBlock int64) error {
 	}
 	w.place(b, off)
 	w.set(b, inBlock, int64(len(p))/SectorSize)
-	if w.hasParent {
+	if w.hasParent() {
 		d.remap(b, inBlock, int64(len(p))/SectorSize)
 	} else {
 		d.remap(b, 0, w.img.sectorsPerBlock)
@@ -222,7 +215,7 @@ func (d *Disk) remap(b *leafBlock, inBlock, n int64) {
 		next := min((window+1)*windowSectors, end)
 		if m := d.windows.get(window); m != nil {
 			start := first - window*windowSectors
-			e := mapExtent{start: uint16(start), end: uint16(start + next - first), layer: hole} //nolint:gosec // at most windowSectors
+			e := mapExtent{start: inWindow(start), end: inWindow(start + next - first), layer: hole}
 			if b.off != 0 {
 				e.layer, e.off = 0, d.leaf.dataOff(b, first-b.index*d.leaf.img.sectorsPerBlock)
 			}
@@ -231,14 +224,3 @@ func (d *Disk) remap(b *leafBlock, inBlock, n int64) {
 		first = next
 	}
 }
-
-// writeFull is w.WriteAt, which must not write less without an error.
-func writeFull(f File, p []byte, off int64) (int, error) {
-	n, err := f.WriteAt(p, off)
-	if err == nil && n < len(p) {
-		err = errShortWrite
-	}
-	return n, err
-}
-
-var errShortWrite = errors.New("file wrote less than it was given")

@@ -67,22 +67,6 @@ func (d *Disk) zeroPart(off, n int64) error {
 	return err
 }
 
-// mapOfSector is the map of a sector's window, for who holds the disk's lock.
-func (d *Disk) mapOfSector(sector int64) *blockMap {
-	if m := d.windows.get(sector / windowSectors); m != nil {
-		return m
-	}
-	return d.blockMapLocked(sector / windowSectors)
-}
-
-// from is what serves a sector of the disk, which is in the map's window, and
-// for how many sectors. The extent starts with the sector.
-func (m *blockMap) from(sector int64) (e mapExtent, n int64) {
-	at := int(sector % windowSectors)
-	e = m.extents[m.find(at)]
-	return e.cut(uint16(at), e.end), int64(e.end) - int64(at) //nolint:gosec // at most windowSectors
-}
-
 // zeroer zeroes sectors, and remembers what is below the leaf in the window
 // where it is.
 type zeroer struct {
@@ -151,24 +135,3 @@ func (d *Disk) writeZerosAsData(first, n int64) error {
 	}
 	return nil
 }
-
-// zeroBytes are written where the file can't be told to hold zeros.
-var zeroBytes [64 << 10]byte
-
-// zeroRange makes n bytes of a file read as zeros.
-func zeroRange(f File, off, n int64) error {
-	if n >= punchFrom && punch(f, off, n) {
-		return nil
-	}
-	for n > 0 {
-		piece := min(n, int64(len(zeroBytes)))
-		if _, err := writeFull(f, zeroBytes[:piece], off); err != nil {
-			return err
-		}
-		off, n = off+piece, n-piece
-	}
-	return nil
-}
-
-// punchFrom is the least worth a hole in a file.
-const punchFrom = 64 << 10

@@ -1,0 +1,102 @@
+package vhd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+)
+
+// readFull reads len(p) bytes at off.
+func readFull(r io.ReaderAt, p []byte, off int64) error {
+	n, err := r.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	return shortRead(err, off, n, len(p))
+}
+
+// shortRead is the error of a read that got n of the want bytes at off. A file
+// that ends there is a *FormatError: it was longer when it was opened.
+func shortRead(err error, off int64, n, want int) error {
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return &FormatError{Part: "file", Offset: off + int64(n), Got: "its end", Want: fmt.Sprintf("%d more bytes", want-n), Err: ErrFormat}
+}
+
+// readSome reads at most len(p) bytes at off: what is behind the end of the
+// file is cleared.
+func readSome(r io.ReaderAt, p []byte, off int64) error {
+	n, err := r.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) && n < len(p) {
+		return err
+	}
+	clear(p[n:])
+	return nil
+}
+
+// writeFull is f.WriteAt, which must not write less without an error.
+func writeFull(f File, p []byte, off int64) (int, error) {
+	n, err := f.WriteAt(p, off)
+	if err == nil && n < len(p) {
+		err = errShortWrite
+	}
+	return n, err
+}
+
+var errShortWrite = errors.New("file wrote less than it was given")
+
+// zeroBytes are written where the file can't be told to hold zeros.
+var zeroBytes [64 << 10]byte
+
+// zeroRange makes n bytes of a file read as zeros.
+func zeroRange(f File, off, n int64) error {
+	if n >= punchFrom && punch(f, off, n) {
+		return nil
+	}
+	for n > 0 {
+		piece := min(n, int64(len(zeroBytes)))
+		if _, err := writeFull(f, zeroBytes[:piece], off); err != nil {
+			return err
+		}
+		off, n = off+piece, n-piece
+	}
+	return nil
+}
+
+// punchFrom is the least worth a hole in a file.
+const punchFrom = 64 << 10
+
+// cutFile is a file whose bytes from end on read as zeros.
+type cutFile struct {
+	file io.ReaderAt
+	end  int64
+}
+
+func (f *cutFile) ReadAt(p []byte, off int64) (int, error) {
+	there := min(max(f.end-off, 0), int64(len(p)))
+	n, err := f.file.ReadAt(p[:there], off)
+	if int64(n) < there {
+		return n, err
+	}
+	clear(p[there:])
+	return len(p), nil
+}
+
+// onDescriptor calls do with the descriptor, or handle, of a file of the
+// operating system's. Of another it is errors.ErrUnsupported.
+func onDescriptor(f File, do func(fd uintptr) error) error {
+	conn, ok := f.(syscall.Conn)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if ctlErr := raw.Control(func(fd uintptr) { err = do(fd) }); ctlErr != nil {
+		return ctlErr
+	}
+	return err
+}
