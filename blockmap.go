@@ -300,5 +300,5 @@ func (d *Disk) blockAt(i int, block, inBlock int64, buf []byte) (off int64, bitm
 	if off, err = l.img.blockOff(block, e); err != nil {
 		return 0, nil, err
 	}
-	return off, buf, readFull(l.data, buf, off+inBlock/8)
+	return off, buf, inPart("sector bitmap", off, readFull(l.data, buf, off+inBlock/8))
 }

@@ -62,6 +62,9 @@ type creation struct {
 }
 
 func (c *creation) create() (*Disk, error) {
+	if c.name == "" {
+		return nil, fmt.Errorf("%w: an image needs a name", fs.ErrInvalid)
+	}
 	c.image = newImage{diskType: c.opts.Type, size: c.opts.Size, blockSize: c.opts.BlockSize, id: c.opts.ID, time: c.opts.Time}
 	if err := c.fillIn(); err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ var (
 
 	// ErrChecksum is in an error about a footer or a dynamic header whose
 	// checksum is not that of its bytes. It also matches ErrFormat.
-	ErrChecksum = fmt.Errorf("%w: its bytes are not those that were written", ErrFormat)
+	ErrChecksum = fmt.Errorf("%w: checksum is wrong", ErrFormat)
 
 	// ErrUnsupported is in an error about something that is well-formed and
 	// that this package does not do, such as Xen's raw parents.
@@ -153,6 +153,28 @@ func (a ParentAttempt) String() string {
 
 // Unwrap returns e.Err.
 func (e *ParentError) Unwrap() error { return e.Err }
+
+// partError says at which structure of a file, and where, the storage failed.
+type partError struct {
+	part string
+	off  int64
+	err  error
+}
+
+func (e *partError) Error() string {
+	return fmt.Sprintf("%s at offset %d: %s", e.part, e.off, bare(e.err))
+}
+
+func (e *partError) Unwrap() error { return e.err }
+
+// inPart names the structure that was read or written at off. A *FormatError
+// does so itself.
+func inPart(part string, off int64, err error) error {
+	if err == nil || isFormatError(err) {
+		return err
+	}
+	return &partError{part, off, err}
+}
 
 // isFormatError says whether err is about what a file holds, which asking again
 // won't change.

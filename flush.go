@@ -178,7 +178,7 @@ func (d *Disk) writeUnreachable(e *epoch) error {
 		area := make([]byte, w.img.bitmapArea)
 		copy(area, b.bitmap)
 		if _, err := writeFull(w.file, area, b.off); err != nil {
-			return inFile(w.img.name, err)
+			return inFile(w.img.name, inPart("sector bitmap", b.off, err))
 		}
 	}
 	if len(e.freed) > 0 && w.img.batmap != nil {
@@ -203,7 +203,7 @@ func (d *Disk) writePublished(e *epoch) error {
 		area := make([]byte, (b.dirtyTo-b.dirtyFrom)*SectorSize)
 		copy(area, b.bitmap[b.dirtyFrom*SectorSize:])
 		if _, err := writeFull(w.file, area, b.off+b.dirtyFrom*SectorSize); err != nil {
-			return err
+			return inPart("sector bitmap", b.off, err)
 		}
 	}
 	for len(moved) > 0 {
@@ -233,7 +233,7 @@ func (d *Disk) writeBATSectors(blocks []epochBlock) (n int, err error) {
 	raw := make([]byte, (end-first)*SectorSize)
 	off := d.leaf.table.off + first*SectorSize
 	if err := readFull(d.leaf.file, raw, off); err != nil {
-		return 0, err
+		return 0, inPart("BAT", off, err)
 	}
 	for _, b := range blocks[:n] {
 		entry := noBlock
@@ -243,7 +243,7 @@ func (d *Disk) writeBATSectors(blocks []epochBlock) (n int, err error) {
 		putBATEntry(raw, b.block.index-first*batEntriesPerSector, entry)
 	}
 	_, err = writeFull(d.leaf.file, raw, off)
-	return n, err
+	return n, inPart("BAT", off, err)
 }
 
 // finish syncs a disk that is being closed, and gives back what was kept for

@@ -147,7 +147,7 @@ func (m *Image) readFooters(start []byte) error {
 		return endErr
 	}
 	if err := readSome(m.file, start, 0); err != nil {
-		return err
+		return inPart("footer", 0, err)
 	}
 	var first Footer
 	isCopy := first.UnmarshalBinary(start[:footerSize]) == nil
@@ -173,7 +173,7 @@ func (m *Image) readEndFooter() ([]byte, error) {
 	raw := make([]byte, min(size, footerSize))
 	off := size - int64(len(raw))
 	if err := readFull(m.file, raw, off); err != nil {
-		return nil, err
+		return nil, inPart("footer", off, err)
 	}
 	err := m.footer.UnmarshalBinary(raw)
 	if old := raw[len(raw)-oldFooterSize:]; err != nil && m.footer.UnmarshalBinary(old) == nil {
@@ -227,7 +227,7 @@ func (m *Image) readHeader(behindCopy []byte) error {
 	if off != footerSize {
 		raw = make([]byte, dynHeaderSize)
 		if err := readFull(m.file, raw, off); err != nil {
-			return err
+			return inPart("dynamic header", off, err)
 		}
 	}
 	return atOffset(m.header.UnmarshalBinary(raw), off)
@@ -384,7 +384,7 @@ func (m *Image) eachEntry(first, end int64, f func(block int64, e batEntry) erro
 			return ErrClosed
 		}
 		if err != nil {
-			return inFile(m.name, err)
+			return inFile(m.name, inPart("BAT", m.header.TableOffset, err))
 		}
 		for i := range n {
 			e := batEntryOf(piece, i)

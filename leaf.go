@@ -69,7 +69,7 @@ func (w *leaf) block(index int64) (*leafBlock, error) {
 		b.off, b.published = off, off
 		b.bitmap = make([]byte, bitmapBytes(w.img.sectorsPerBlock))
 		if err := readFull(w.file, b.bitmap, off); err != nil {
-			return nil, inFile(w.img.name, err)
+			return nil, inFile(w.img.name, inPart("sector bitmap", off, err))
 		}
 	}
 	w.trimClean()

@@ -136,14 +136,14 @@ func (t *transfer) finish() (int, error) {
 	piece := t.p[t.from:t.to]
 	if t.write {
 		if n, err := writeFull(l.file, piece, t.off); err != nil {
-			return t.from + n, inFile(l.img.name, err)
+			return t.from + n, inFile(l.img.name, inPart("data", t.off, err))
 		}
 		t.from = t.to
 		return len(t.p), nil
 	}
 	n, err := l.data.ReadAt(piece, t.off)
 	if n < len(piece) {
-		return t.from + n, inFile(l.img.name, shortRead(err, t.off, n, len(piece)))
+		return t.from + n, inFile(l.img.name, inPart("data", t.off, shortRead(err, t.off, n, len(piece))))
 	}
 	t.from = t.to
 	return len(t.p), nil

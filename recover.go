@@ -55,7 +55,7 @@ func (d *Disk) writeCopy() error {
 		return err
 	}
 	if _, err := writeFull(d.leaf.file, raw, 0); err != nil {
-		return err
+		return inPart("footer", 0, err)
 	}
 	return d.syncs.fsync()
 }

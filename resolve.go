@@ -227,20 +227,28 @@ func isOtherFile(err error) bool {
 // the reasons.
 func (s *search) fail() error {
 	err := &ParentError{Child: s.child.img.name, ParentID: s.parentID(), Attempts: s.attempts, Err: ErrParentNotFound}
-	for _, telling := range []error{s.blocked, ErrChainLoop, ErrParentMismatch, ErrOutsideRoot} {
-		if telling == nil {
-			continue
-		}
-		at := slices.IndexFunc(s.attempts, func(a ParentAttempt) bool { return errors.Is(a.Err, telling) })
-		if at >= 0 {
-			err.Err = s.explain(s.attempts[at])
-			break
-		}
+	if a, ok := s.mostTelling(); ok {
+		err.Err = s.explain(a)
 	}
 	if s.parentID() == (uuid.UUID{}) {
 		err.Err = fmt.Errorf("%w: the parent's identifier is all zeros, as Xen marks a parent that is no VHD: %w", ErrUnsupported, err.Err)
 	}
 	return err
+}
+
+// mostTelling is the attempt that says most of why there is no parent.
+func (s *search) mostTelling() (ParentAttempt, bool) {
+	stopped := func(a ParentAttempt) bool { return s.blocked != nil && errors.Is(a.Err, s.blocked) }
+	is := func(err error) func(ParentAttempt) bool {
+		return func(a ParentAttempt) bool { return errors.Is(a.Err, err) }
+	}
+	byRoot := func(a ParentAttempt) bool { return a.Name != "" && errors.Is(a.Err, ErrOutsideRoot) }
+	for _, telling := range []func(ParentAttempt) bool{stopped, is(ErrChainLoop), is(ErrParentMismatch), byRoot, is(ErrOutsideRoot)} {
+		if at := slices.IndexFunc(s.attempts, telling); at >= 0 {
+			return s.attempts[at], true
+		}
+	}
+	return ParentAttempt{}, false
 }
 
 // explain says of the most telling attempt what the caller has to know.

@@ -258,7 +258,7 @@ func (d *Disk) appendFooter(newOff, oldSize int64) error {
 		return err
 	}
 	_, err = writeFull(d.leaf.file, raw, newOff)
-	return err
+	return inPart("footer", newOff, err)
 }
 
 // isRagged says that the file may not end behind its footer.
@@ -293,7 +293,7 @@ func (d *Disk) endFileAt(off int64) error {
 		return err
 	}
 	if _, err := writeFull(d.leaf.file, raw, off); err != nil {
-		return err
+		return inPart("footer", off, err)
 	}
 	if err := d.syncs.fsync(); err != nil {
 		return err

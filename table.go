@@ -74,8 +74,9 @@ func (t *table) page(index int64) (*batPage, error) {
 func (t *table) read(index int64) (*batPage, error) {
 	first := index * batEntriesPerPage
 	entries := make([]byte, min(batEntriesPerPage, t.nentries-first)*batEntrySize)
-	if err := readFull(t.file, entries, t.off+first*batEntrySize); err != nil {
-		return nil, err
+	off := t.off + first*batEntrySize
+	if err := readFull(t.file, entries, off); err != nil {
+		return nil, inPart("BAT", off, err)
 	}
 	page := &batPage{table: t, index: index}
 	if len(bytes.TrimLeft(entries, "\xFF")) > 0 {

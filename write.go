@@ -167,7 +167,7 @@ func (d *Disk) writeBlock(p []byte, index, inBlock int64) (news bool, err error)
 		return true, d.writeNewBlock(p, b, inBlock)
 	}
 	if _, err := writeFull(w.file, p, w.dataOff(b, inBlock)); err != nil {
-		return false, inFile(w.img.name, err)
+		return false, inFile(w.img.name, inPart("data", w.dataOff(b, inBlock), err))
 	}
 	if !w.set(b, inBlock, n) {
 		return false, nil
@@ -193,7 +193,7 @@ func (d *Disk) writeNewBlock(p []byte, b *leafBlock, inBlock int64) error {
 	}
 	if err != nil {
 		w.release(off)
-		return inFile(w.img.name, err)
+		return inFile(w.img.name, inPart("data", dataOff, err))
 	}
 	w.place(b, off)
 	w.set(b, inBlock, int64(len(p))/SectorSize)
