@@ -113,15 +113,7 @@ func TestAHeaderThatIsWrongIsAnErrorThatSaysWhere(t *testing.T) {
 				vhdtest.MendHeader(t, raw)
 			}
 			var h vhd.DynamicHeader
-			err := h.UnmarshalBinary(raw)
-			var format *vhd.FormatError
-			require.ErrorAs(t, err, &format)
-			require.ErrorIs(t, err, test.is)
-			require.Equal(t, "dynamic header", format.Part)
-			require.Equal(t, test.field, format.Field)
-			require.Equal(t, test.off, format.Offset)
-			require.NotNil(t, format.Got)
-			require.NotNil(t, format.Want)
+			requireWrongField(t, h.UnmarshalBinary(raw), "dynamic header", test.field, test.off, test.is)
 		})
 	}
 	for _, n := range []int{0, 8, 512, 1023, 1025} {

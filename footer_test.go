@@ -160,17 +160,23 @@ func TestAFooterThatIsWrongIsAnErrorThatSaysWhere(t *testing.T) {
 				vhdtest.MendFooter(t, raw)
 			}
 			var f vhd.Footer
-			err := f.UnmarshalBinary(raw)
-			var format *vhd.FormatError
-			require.ErrorAs(t, err, &format)
-			require.ErrorIs(t, err, test.is)
-			require.Equal(t, "footer", format.Part)
-			require.Equal(t, test.field, format.Field)
-			require.Equal(t, test.off, format.Offset)
-			require.NotNil(t, format.Got)
-			require.NotNil(t, format.Want)
+			requireWrongField(t, f.UnmarshalBinary(raw), "footer", test.field, test.off, test.is)
 		})
 	}
+}
+
+// requireWrongField requires that err is is, and says which field of a structure
+// is wrong, and how.
+func requireWrongField(t testing.TB, err error, part, field string, off int64, is error) {
+	t.Helper()
+	var format *vhd.FormatError
+	require.ErrorAs(t, err, &format)
+	require.ErrorIs(t, err, is)
+	require.Equal(t, part, format.Part)
+	require.Equal(t, field, format.Field)
+	require.Equal(t, off, format.Offset)
+	require.NotNil(t, format.Got)
+	require.NotNil(t, format.Want)
 }
 
 // One bit anywhere, but for the cookie, whose error comes first.
