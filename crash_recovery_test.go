@@ -2,7 +2,6 @@ package vhd_test
 
 import (
 	"bytes"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -59,7 +58,7 @@ func requireContentAfterCrash(t *testing.T, state *vhdtest.MemFS, want []byte, o
 		disk, err := vhd.Open("disk.vhd", &vhd.Options{FS: state, Writable: writable})
 		require.NoError(t, err, "writable %v, before %v", writable, op)
 		got := readAll(t, disk, disk.Size())
-		require.True(t, bytes.Equal(want, got), fmt.Sprintf("writable %v, before %v", writable, op))
+		require.True(t, bytes.Equal(want, got), "writable %v, before %v", writable, op)
 		require.NoError(t, disk.Close())
 	}
 }

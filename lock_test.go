@@ -2,6 +2,7 @@ package vhd_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -332,5 +333,95 @@ func TestAnImageThatIsReplacedWhileItIsOpenedIsNotTakenForTheOther(t *testing.T)
 			_, err = vhd.Open("child.vhd", &vhd.Options{FS: fsys, Lock: vhd.LockNone})
 			require.NoError(t, err)
 		})
+	}
+}
+
+// hookFS is the operating system's files, of which one calls hook behind its
+// read or Stat number at, counted from 1.
+type hookFS struct {
+	swapFS
+	at   int
+	hook func()
+}
+
+func (h *hookFS) OpenFile(name string, flag int, perm fs.FileMode) (vhd.File, error) {
+	f, err := h.FS.OpenFile(name, flag, perm)
+	if err != nil || filepath.Base(name) != h.name {
+		return f, err
+	}
+	return &hookFile{f.(*os.File), h}, nil
+}
+
+func (h *hookFS) count() {
+	if h.at--; h.at == 0 {
+		h.hook()
+	}
+}
+
+type hookFile struct {
+	*os.File
+	fsys *hookFS
+}
+
+func (f *hookFile) ReadAt(p []byte, off int64) (int, error) {
+	defer f.fsys.count()
+	return f.File.ReadAt(p, off)
+}
+
+func (f *hookFile) Stat() (fs.FileInfo, error) {
+	defer f.fsys.count()
+	return f.File.Stat()
+}
+
+// A writer is busy until some moment while the image, or a child of it, is being
+// opened: what was known of the file before it was locked is not believed.
+func TestWhatAWriterDidUntilItsLockEndedIsSeen(t *testing.T) {
+	const size, block, off = 1 << 20, 4096, 640 << 10
+	for _, leaf := range []string{"base.vhd", "child.vhd"} {
+		for _, writable := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, writable %v", leaf, writable), func(t *testing.T) {
+				opened := 0
+				for at := 1; ; at++ {
+					tr := osTree(t)
+					root, err := os.OpenRoot(tr.name("."))
+					require.NoError(t, err)
+					defer root.Close()
+					writer, err := vhd.Create(tr.name("base.vhd"), vhd.CreateOptions{Size: size, BlockSize: block})
+					require.NoError(t, err)
+					child, err := vhd.Create(tr.name("child.vhd"), vhd.CreateOptions{
+						Options: vhd.Options{Lock: vhd.LockNone}, Parent: tr.name("base.vhd"),
+					})
+					require.NoError(t, err)
+					require.NoError(t, child.Close())
+					_, err = writer.WriteAt([]byte("first"), 0)
+					require.NoError(t, err)
+					fsys := &hookFS{swapFS: swapFS{FS: vhd.RootFS(root), name: "base.vhd"}, at: at, hook: func() {
+						_, err := writer.WriteAt(bytes.Repeat([]byte("more"), 110*block/4), off-100*block)
+						require.NoError(t, err)
+						require.NoError(t, writer.Close()) // cuts off what the file grew by too much
+					}}
+					disk, err := vhd.Open(leaf, &vhd.Options{FS: fsys, Writable: writable})
+					if fsys.at > 0 { // it was never called
+						require.ErrorIs(t, err, vhd.ErrLocked)
+						require.NoError(t, writer.Close())
+						require.Positive(t, opened)
+						return
+					}
+					if err != nil {
+						require.ErrorIs(t, err, vhd.ErrLocked)
+						continue
+					}
+					opened++
+					for _, img := range disk.Chain() {
+						require.False(t, img.NeedsRecovery())
+					}
+					p := make([]byte, 8)
+					_, err = disk.ReadAt(p, off)
+					require.NoError(t, err)
+					require.Equal(t, "moremore", string(p))
+					require.NoError(t, disk.Close())
+				}
+			})
+		}
 	}
 }

@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-vhd/vhd"
 )
@@ -83,12 +86,50 @@ func commonDir(dir, other string) string {
 	}
 }
 
-// quote is a file's name as it can be typed, if a shell would take it apart.
+// quote is a file's name as it can be typed: a shell takes nothing in it for
+// anything else, and vhd does not take it for a flag. Names come from trees, and
+// out of images, that nobody trusts.
 func quote(name string) string {
-	if strings.ContainsAny(name, " \t'\"$&|;<>()*?[]#~!`{}") {
-		return `"` + name + `"`
+	if runtime.GOOS == "windows" {
+		return quoteWindows(name)
 	}
-	return name
+	return quotePOSIX(name)
+}
+
+// quotePOSIX is quote for the shells of POSIX: between single quotes all stands
+// for itself.
+func quotePOSIX(name string) string {
+	if strings.HasPrefix(name, "-") {
+		name = "./" + name
+	}
+	if isPlain(name, "/._-,:@+") {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+}
+
+// quoteWindows is quote for Windows, where no name has a double quote. One that
+// stands behind a backslash would be taken for a part of the name.
+func quoteWindows(name string) string {
+	if strings.HasPrefix(name, "-") {
+		name = `.\` + name
+	}
+	if isPlain(name, `\/._-:`) {
+		return name
+	}
+	if strings.HasSuffix(name, `\`) {
+		name += `\`
+	}
+	return `"` + name + `"`
+}
+
+// isPlain says whether a name is letters, digits and others that mean nothing to
+// a shell.
+func isPlain(name, others string) bool {
+	special := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(others, r)
+	}
+	return name != "" && utf8.ValidString(name) && !strings.ContainsFunc(name, special)
 }
 
 // adviseFormat adds to the error of an image that can't be opened what its

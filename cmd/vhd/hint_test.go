@@ -2,7 +2,9 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,7 +27,7 @@ func TestAFileThatIsNoVHD(t *testing.T) {
 		"x.vmdk":  {"KDMV", "it is a VMDK image, which vhd does not read; qemu-img convert does"},
 		"x.vdi":   {"<<< Oracle VM", "it is a VDI image, which vhd does not read; qemu-img convert does"},
 		"cut.vhd": {"conectix", "it starts as a VHD does, and has no sound end: it is damaged, or was cut off"},
-		"x y.raw": {"", `if it is the raw content of a disk: vhd import "x y.raw" NEW.vhd makes an image of it`},
+		"x y.raw": {"", `if it is the raw content of a disk: vhd import ` + quote("x y.raw") + ` NEW.vhd makes an image of it`},
 		"short":   {"conecti", "if it is the raw content of a disk: vhd import short NEW.vhd makes an image of it"},
 	} {
 		content := make([]byte, 2048)
@@ -123,5 +125,51 @@ func TestTheCommonDirectory(t *testing.T) {
 		{"/a/b", "/a/c", "/a"}, {"/a/b", "/a/b/c", "/a/b"}, {"/a/b/c", "/a", "/a"}, {"/a", "/b", "/"}, {"/a/b", "/a/..b", "/a"},
 	} {
 		require.Equal(t, c.want, filepath.ToSlash(commonDir(filepath.FromSlash(c.dir), filepath.FromSlash(c.other))))
+	}
+}
+
+// hostileNames are what a shell, or vhd, would take for something else.
+var hostileNames = []string{
+	"$(touch pwned).vhd", "`touch pwned`.vhd", "a;touch pwned", "a|b", "a&b", "a>b", "a<b", "$HOME", "${HOME}", "a\nb", "\n", "a\n", "\ttab",
+	"it's", "'", "''", `'"'"'`, `a"b`, `"`, `a\b`, `a\`, `\'`, `\n`, "~", "~root", "*", "?", "[a]", "{a,b}", "a b", " ", " a ", "#a", "a#", "!!",
+	"a=b", "=ls", "%s", "100%", "^a", "(a)", "", "-rf", "--root=/", "-", "--", "-a b", "-$(touch pwned)", "-'", "\x1b[31m", "\x7f", "\xff\xfe",
+	"caf\u00e9.vhd", "\u202egpj.vhd", "\u00a0", "\u2028", "-\u00e9",
+}
+
+func TestAQuotedNameIsOneWordToAShell(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no shell here")
+	}
+	enter(t)
+	for _, name := range append(hostileNames, "plain.vhd", "dir/plain-1_2.vhd", "/a/b:c@d+e,f") {
+		want := name
+		if strings.HasPrefix(name, "-") {
+			want = "./" + name
+		}
+		cmd := exec.Command(sh, "-c", "printf '<%s>' "+quotePOSIX(name))
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		require.NoError(t, err, "%q", name)
+		require.Equal(t, "<"+want+">", string(out), "quoted: %s", quotePOSIX(name))
+		require.Empty(t, filesIn(t, "."), "%q did something", name)
+	}
+}
+
+func TestAQuotedNameIsAsPlainAsItCanBe(t *testing.T) {
+	for _, c := range []struct{ name, posix, windows string }{
+		{"dir/leaf-1.vhd", "dir/leaf-1.vhd", "dir/leaf-1.vhd"},
+		{"caf\u00e9.vhd", "caf\u00e9.vhd", "caf\u00e9.vhd"},
+		{"x y.vhd", "'x y.vhd'", `"x y.vhd"`},
+		{"it's.vhd", `'it'\''s.vhd'`, `"it's.vhd"`},
+		{"-rf", "./-rf", `.\-rf`},
+		{"-r f", "'./-r f'", `".\-r f"`},
+		{"a&b", "'a&b'", `"a&b"`},
+		{`C:\Disks\a.vhd`, `'C:\Disks\a.vhd'`, `C:\Disks\a.vhd`},
+		{`\\server\my share\`, `'\\server\my share\'`, `"\\server\my share\\"`},
+		{"", "''", `""`},
+	} {
+		require.Equal(t, c.posix, quotePOSIX(c.name))
+		require.Equal(t, c.windows, quoteWindows(c.name))
 	}
 }
