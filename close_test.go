@@ -15,9 +15,9 @@ import (
 // A reader whose map is not in the cache asks where blocks are while Close gives
 // back what the file had grown by too much.
 func TestReadersBesideCloseGetTheirDataOrErrClosed(t *testing.T) {
-	rounds := 12
+	rounds := 5
 	if testing.Short() {
-		rounds = 4
+		rounds = 2
 	}
 	const size, block, stretch, nreaders = 32 << 20, 4096, 1 << 20, 6
 	buffers := make([][16 * stretch]byte, nreaders)
