@@ -38,6 +38,9 @@ func (mode LockMode) lock(f File, exclusive bool) error {
 		return nil
 	}
 	err := lockFile(f, exclusive)
+	if err != nil {
+		unlockFile(f) // some of it may have been had
+	}
 	if errors.Is(err, errCannotLock) || mode == LockBestEffort && !errors.Is(err, ErrLocked) {
 		return nil
 	}

@@ -233,15 +233,26 @@ func TestOpenChainThatFailsGivesBackTheLocksThatItTook(t *testing.T) {
 	tr := lockTree(t)
 	tr.put(t, "wrong.vhd", stampedParent(wrong))
 	for _, tt := range []struct {
-		name  string
-		files []string
-		opts  vhd.Options
+		name   string
+		files  []string
+		opts   vhd.Options
+		locked string // the image that somebody writes meanwhile
 	}{
-		{"the parent is another disk", []string{"child.vhd", "wrong.vhd"}, vhd.Options{}},
-		{"the parent is missing", []string{"child.vhd"}, vhd.Options{Writable: true}},
-		{"too deep", []string{"child.vhd", "base.vhd"}, vhd.Options{MaxDepth: 1}},
+		{"the parent is another disk", []string{"child.vhd", "wrong.vhd"}, vhd.Options{}, ""},
+		{"the parent is missing", []string{"child.vhd"}, vhd.Options{Writable: true}, ""},
+		{"too deep", []string{"child.vhd", "base.vhd"}, vhd.Options{MaxDepth: 1}, ""},
+		{"the leaf is locked", []string{"child.vhd", "base.vhd"}, vhd.Options{}, "child.vhd"},
+		{"the leaf is locked, and was to be written", []string{"child.vhd", "base.vhd"}, vhd.Options{Writable: true}, "child.vhd"},
+		{"the parent is locked", []string{"child.vhd", "base.vhd"}, vhd.Options{}, "base.vhd"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			writer := func(name string) *vhd.Disk {
+				return tr.open(t, name, vhd.Options{Writable: true, NoParents: true})
+			}
+			var other *vhd.Disk
+			if tt.locked != "" {
+				other = writer(tt.locked)
+			}
 			var files []vhd.File
 			for _, name := range tt.files {
 				f, err := os.OpenFile(tr.name(name), os.O_RDWR, 0)
@@ -251,8 +262,12 @@ func TestOpenChainThatFailsGivesBackTheLocksThatItTook(t *testing.T) {
 			}
 			_, err := vhd.OpenChain(&tt.opts, files...)
 			require.Error(t, err)
+			if other != nil {
+				require.ErrorIs(t, err, vhd.ErrLocked)
+				require.NoError(t, other.Close())
+			}
 			for _, name := range []string{"child.vhd", "base.vhd", "wrong.vhd"} {
-				require.NoError(t, tr.open(t, name, vhd.Options{Writable: true, NoParents: true}).Close())
+				require.NoError(t, writer(name).Close())
 			}
 		})
 	}

@@ -79,7 +79,7 @@ func (t *table) read(index int64) (*batPage, error) {
 		return nil, inPart("BAT", off, err)
 	}
 	page := &batPage{table: t, index: index}
-	if len(bytes.TrimLeft(entries, "\xFF")) > 0 {
+	if bytes.Count(entries, []byte{0xFF}) < len(entries) {
 		page.entries = entries
 	}
 	page.cost = batPageOverhead + int64(len(page.entries))
