@@ -18,7 +18,8 @@ import (
 type CreateOptions struct {
 	// Options are as for Open, of the new image and of its parents. The disk is
 	// always open for writing. With an empty Root, Parent may be anywhere, and
-	// its own parents are looked for in the directory that holds it.
+	// its own parents are looked for in the directory that holds it; opening the
+	// image again takes a Root that holds them all.
 	Options
 
 	Type      DiskType  // zero: Differencing if Parent is given, else Dynamic
@@ -107,6 +108,9 @@ func (c *creation) fillIn() error {
 	}
 	if n.time.IsZero() {
 		n.time = time.Now() //nolint:forbidigo // the one place where an image gets its time
+		if _, err := encodeTime(n.time); err != nil {
+			n.time = time.Time{} // a clock gone wrong is no reason to fail
+		}
 	}
 	if n.id == (uuid.UUID{}) {
 		var err error
@@ -228,11 +232,11 @@ func (c *creation) directory() (directory, error) {
 	if c.opts.FS != nil {
 		return directory{c.opts.FS, path.Dir(c.name), c.name}, nil
 	}
-	abs, err := filepath.Abs(c.name)
+	real, err := realName(c.name)
 	if err != nil {
 		return directory{}, err
 	}
-	name := filepath.ToSlash(abs)
+	name := filepath.ToSlash(real)
 	return directory{osFS{}, path.Dir(name), name}, nil
 }
 
@@ -288,7 +292,7 @@ func (d directory) rename(temp string) error {
 			return nil
 		}
 		if errors.Is(err, fs.ErrExist) {
-			return err
+			return fs.ErrExist
 		}
 	}
 	if f, err := d.fs.OpenFile(d.name, os.O_RDONLY, 0); err == nil {

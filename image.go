@@ -284,10 +284,33 @@ func (m *Image) tableEnd() int64 {
 	return roundUp(m.header.TableOffset+int64(m.header.MaxTableEntries)*batEntrySize, SectorSize)
 }
 
-// holdsLocator says whether what l points to is in the file, and of a
-// believable length.
+// isBelievable says whether a file could hold what l points to.
+func (l Locator) isBelievable() bool {
+	return l.Code != 0 && l.DataLength > 0 && l.DataLength <= maxLocatorData && l.DataOffset >= footerSize
+}
+
+// holdsLocator says whether what l points to is in the file.
 func (m *Image) holdsLocator(l Locator) bool {
-	return l.Code != 0 && l.DataLength <= maxLocatorData && l.DataOffset >= footerSize && l.DataOffset <= m.FileSize()-l.DataLength
+	return l.isBelievable() && l.DataOffset <= m.FileSize()-l.DataLength
+}
+
+// checkLocators is the look that only writers take: where a locator points
+// behind the file's end, blocks would come to stand, and be taken for a path.
+func (m *Image) checkLocators() error {
+	for i, l := range m.header.Locators {
+		if m.footer.Type == Differencing && l.isBelievable() && !m.holdsLocator(l) {
+			err := m.wrongLocator(i)
+			err.Err = ErrCorrupt
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Image) wrongLocator(i int) *FormatError {
+	l := m.header.Locators[i]
+	return &FormatError{Part: "parent locator", Field: "data offset", Offset: m.footer.DataOffset + locatorsOff + int64(i)*locatorSize + 16,
+		Got: fmt.Sprintf("%d bytes at %d", l.DataLength, l.DataOffset), Want: "at most 65536 bytes inside the file", Err: ErrFormat}
 }
 
 // readLocators reads and decodes what the header's locators point to. One that
@@ -299,8 +322,7 @@ func (m *Image) readLocators() {
 		}
 		text := locatorText{code: l.Code}
 		if !m.holdsLocator(l) {
-			text.err = &FormatError{Part: "parent locator", Field: "data offset", Offset: m.footer.DataOffset + locatorsOff + int64(i)*locatorSize + 16,
-				Got: fmt.Sprintf("%d bytes at %d", l.DataLength, l.DataOffset), Want: "at most 65536 bytes inside the file", Err: ErrFormat}
+			text.err = m.wrongLocator(i)
 		} else {
 			data := make([]byte, l.DataLength)
 			if text.err = readFull(m.file, data, l.DataOffset); text.err == nil {

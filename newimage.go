@@ -157,8 +157,8 @@ func (n *newImage) refer(h *DynamicHeader) (paths [][]byte, err error) {
 		off += space
 		return nil
 	}
-	if err := add(W2ku, p.absolute); err != nil {
-		return nil, err
+	if err := add(W2ku, p.absolute); err != nil && p.relative == "" {
+		return nil, err // else the relative path is enough
 	}
 	if p.relative == "" {
 		return paths, nil

@@ -34,7 +34,8 @@ func newPlace(name string, opts *Options) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := newOSPlace(filepath.Dir(real), filepath.Dir(name), opts.Root)
+	shownDir, _ := filepath.Split(name)
+	p, err := newOSPlace(filepath.Dir(real), shownDir, opts.Root)
 	if err == nil {
 		p.self = filepath.ToSlash(real)
 	}
@@ -46,11 +47,12 @@ func newPlaceFor(name string, opts *Options) (*place, error) {
 	if opts.FS != nil {
 		return newFSPlace(name, opts), nil
 	}
-	dir, err := realPath(filepath.Dir(name))
+	self, err := realName(name)
 	if err != nil {
 		return nil, err
 	}
-	return newOSPlace(dir, filepath.Dir(name), opts.Root)
+	shownDir, _ := filepath.Split(name)
+	return newOSPlace(filepath.Dir(self), shownDir, opts.Root)
 }
 
 // newOSPlace is the operating system's files below root; if that is empty,
@@ -64,7 +66,7 @@ func newOSPlace(dir, shownDir, root string) (*place, error) {
 			if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
 				return filepath.FromSlash(name)
 			}
-			return filepath.Join(shownDir, rel)
+			return shownDir + rel
 		},
 	}
 	if filepath.ToSlash(root) == "/" {
@@ -91,13 +93,39 @@ func newOSPlace(dir, shownDir, root string) (*place, error) {
 	return p, nil
 }
 
-// realPath is a name, absolute and without symbolic links.
+// realPath is the name of something that exists, absolute and without symbolic
+// links. What ".." means behind a link only the file system knows, so nothing is
+// cleaned before.
 func realPath(name string) (string, error) {
-	abs, err := filepath.Abs(name)
+	if filepath.IsAbs(name) {
+		return filepath.EvalSymlinks(name)
+	}
+	if runtime.GOOS == "windows" { // where each drive has a directory to start from
+		abs, err := filepath.Abs(name)
+		if err != nil {
+			return "", err
+		}
+		return filepath.EvalSymlinks(abs)
+	}
+	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
-	return filepath.EvalSymlinks(abs)
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(dir + "/" + name)
+}
+
+// realName is a name in a directory that exists, absolute. What has the name
+// may be a link, or nothing.
+func realName(name string) (string, error) {
+	dir, base := filepath.Split(name)
+	if dir == "" {
+		dir = "."
+	}
+	dir, err := realPath(dir)
+	return filepath.Join(dir, base), err
 }
 
 // newFSPlace is an FS of the caller's. Whether its names start with a slash is
@@ -140,8 +168,8 @@ func (p *place) locate(name string) (string, error) {
 	if !p.local {
 		return path.Join("/", name), nil
 	}
-	dir, err := realPath(filepath.Dir(name))
-	return filepath.ToSlash(filepath.Join(dir, filepath.Base(name))), err
+	real, err := realName(name)
+	return filepath.ToSlash(real), err
 }
 
 // hasDrives says whether absolute names here start with a drive.

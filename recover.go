@@ -8,6 +8,9 @@ func (d *Disk) startWriting() error {
 	if l.table == nil {
 		return nil
 	}
+	if err := l.img.checkLocators(); err != nil {
+		return err
+	}
 	s, err := l.img.takeInventory()
 	if err != nil {
 		return err

@@ -194,6 +194,9 @@ func (s *search) tryExact(name string) error {
 	s.tried[name] = true
 	f, err := s.chain.place.open(name)
 	if err != nil {
+		if !isAbsent(err) {
+			s.blocked = err
+		}
 		return err
 	}
 	l, err := s.chain.loadParent(s.chain.place.display(name), name, f)
@@ -211,6 +214,17 @@ func (s *search) tryExact(name string) error {
 // isOver says that no further name is to be tried: the parent is found, or it
 // may have been, and then an older copy must not take its place unseen.
 func (s *search) isOver() bool { return s.found != nil || s.blocked != nil }
+
+// isAbsent says whether err means that there is no file to open. One that may
+// not be opened, or can't be for now, may be the parent.
+func isAbsent(err error) bool {
+	for _, absent := range absentErrors {
+		if errors.Is(err, absent) {
+			return true
+		}
+	}
+	return false
+}
 
 // isOtherFile says whether err means that a file that could be opened is not
 // the parent. A read that fails, or a lock, means nothing of the kind.
@@ -259,7 +273,7 @@ func (s *search) explain(a ParentAttempt) error {
 	case errors.Is(a.Err, ErrOutsideRoot) && a.Name == "": // nothing allows such a path
 		return fmt.Errorf("%w: %w", ErrParentNotFound, a.Err)
 	case errors.Is(a.Err, ErrOutsideRoot):
-		return fmt.Errorf("%w %s, which Options.Root can change", ErrOutsideRoot, s.chain.place.root)
+		return fmt.Errorf("%w %s, which Options.Root can change", ErrOutsideRoot, s.chain.place.display(s.chain.place.root))
 	}
 	return a.Err
 }

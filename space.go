@@ -251,7 +251,7 @@ func (d *Disk) moveFooter(off, nslots int64) error {
 // appendFooter writes the footer at newOff, behind the file's end at oldSize.
 func (d *Disk) appendFooter(newOff, oldSize int64) error {
 	if err := reserve(d.leaf.file, oldSize, newOff+footerSize-oldSize); err != nil {
-		return err
+		return inPart("footer", newOff, err)
 	}
 	raw, err := d.leaf.img.footer.MarshalBinary()
 	if err != nil {

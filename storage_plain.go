@@ -2,10 +2,16 @@
 
 package vhd
 
-import "os"
+import (
+	"io/fs"
+	"os"
+)
 
 // openNonblock is for FIFOs, which are no matter here.
 const openNonblock = 0
+
+// absentErrors mean that a name stands for no file that could be opened.
+var absentErrors = []error{fs.ErrNotExist, fs.ErrInvalid, ErrOutsideRoot}
 
 // syncDir closes a directory, which is all that can be done.
 func syncDir(dir *os.File) error { return dir.Close() }

@@ -3,6 +3,7 @@
 package vhd
 
 import (
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -10,6 +11,13 @@ import (
 // openNonblock keeps the opening of a FIFO from waiting for its other end, and
 // that of a terminal from making it ours.
 const openNonblock = syscall.O_NONBLOCK | syscall.O_NOCTTY
+
+// absentErrors mean that a name stands for no file that could be opened: there
+// is none, or it can't be that of one, or it is a socket's.
+var absentErrors = []error{
+	fs.ErrNotExist, fs.ErrInvalid, ErrOutsideRoot,
+	syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.ENXIO, syscall.ENODEV, syscall.EISDIR,
+}
 
 // syncDir makes durable which names are in a directory, and closes it.
 func syncDir(dir *os.File) error { return joined(dir.Sync(), dir.Close()) }
