@@ -209,6 +209,10 @@ func (b *mapBuilder) ask(i int) {
 		return
 	}
 	for sector := 0; sector < end; {
+		if n := b.disk.absentFrom(i, b.first+int64(sector)); n > 0 {
+			sector += int(min(n, windowSectors))
+			continue
+		}
 		inBlock := (b.first + int64(sector)) % l.img.sectorsPerBlock
 		n := int(min(l.img.sectorsPerBlock-inBlock, int64(end-sector)))
 		if _, nopen := b.open.next(sector, sector+n); nopen > 0 {
@@ -282,6 +286,19 @@ func (b *mapBuilder) finish() {
 		joined = appendExtent(joined, e)
 	}
 	b.extents = joined
+}
+
+// absentFrom is for how many sectors, from one on, layer i says at once that it
+// has none; 0: each block has to be asked for. It is what makes large disks of
+// small blocks bearable.
+func (d *Disk) absentFrom(i int, sector int64) int64 {
+	l := &d.layers[i]
+	block := sector / l.img.sectorsPerBlock
+	n := l.table.absentFrom(block)
+	if n == 0 || i == 0 && d.leaf != nil && d.leaf.hasAny(block, n) {
+		return 0
+	}
+	return (block+n)*l.img.sectorsPerBlock - sector
 }
 
 // blockAt is where layer i has a block: the offset of its bitmap, 0 if it does

@@ -77,6 +77,25 @@ func (w *leaf) block(index int64) (*leafBlock, error) {
 	return b, nil
 }
 
+// hasAny says whether one of n blocks from first on is in the leaf by now,
+// whatever the file says.
+func (w *leaf) hasAny(first, n int64) bool {
+	if n > int64(len(w.blocks)) {
+		for index, b := range w.blocks {
+			if b.off != 0 && index >= first && index < first+n {
+				return true
+			}
+		}
+		return false
+	}
+	for index := first; index < first+n; index++ {
+		if b := w.blocks[index]; b != nil && b.off != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // dataOff is where a sector of the block is in the file.
 func (w *leaf) dataOff(b *leafBlock, inBlock int64) int64 {
 	return b.off + w.img.bitmapArea + inBlock*SectorSize

@@ -48,6 +48,17 @@ func (t *table) entry(block int64) (batEntry, error) {
 	return batEntryOf(page.entries, block%batEntriesPerPage), nil
 }
 
+// absentFrom is for how many blocks, from block on, the page says at once that
+// they are not allocated; 0: they have to be looked up.
+func (t *table) absentFrom(block int64) int64 {
+	page, err := t.page(block / batEntriesPerPage)
+	if err != nil || page.entries != nil {
+		return 0
+	}
+	page.touch()
+	return batEntriesPerPage - block%batEntriesPerPage
+}
+
 // page is a page of the table, read if it must be.
 func (t *table) page(index int64) (*batPage, error) {
 	t.mu.Lock()
