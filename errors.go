@@ -211,7 +211,7 @@ func inFile(name string, err error) error {
 // name and, for an error of the operating system, the name of the file.
 func bare(err error) string {
 	if path, ok := err.(*fs.PathError); ok { //nolint:errorlint // only the outermost layer is replaced
-		if strings.HasPrefix(path.Op, "open") {
+		if strings.HasPrefix(path.Op, "open") || strings.HasSuffix(path.Op, "stat") { // which goes without saying
 			return path.Err.Error()
 		}
 		return path.Op + ": " + path.Err.Error()

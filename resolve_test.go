@@ -484,3 +484,22 @@ func TestAParentThatCannotBeReadIsNotReplacedByAStaleCopy(t *testing.T) {
 	}
 	require.ErrorIs(t, err, syscall.EIO)
 }
+
+// A parent that may not be opened may be the right one all the same.
+func TestAParentThatMayNotBeOpenedIsNotReplacedByAStaleCopy(t *testing.T) {
+	for _, failure := range []error{syscall.EACCES, syscall.EIO, syscall.EMFILE} {
+		tr := memTree("")
+		tr.put(t, "d/base.vhd", stampedParent(right))
+		tr.put(t, "d/Disks/base.vhd", stampedParent(stale))
+		tr.put(t, "d/child.vhd", childWith(vhdtest.W2ru(nearby), vhdtest.W2ku(elsewhere)))
+		rec := vhdtest.NewRecordFS(tr.fs)
+		rec.Forbid = func(op vhdtest.Op) error {
+			if op.Kind == vhdtest.OpOpen && op.Name == "d/base.vhd" {
+				return failure
+			}
+			return nil
+		}
+		_, err := vhd.Open("d/child.vhd", &vhd.Options{FS: rec})
+		require.ErrorIs(t, err, failure)
+	}
+}

@@ -53,12 +53,6 @@ unless -s says otherwise; the parent must not be written any more.`,
 	return cmd
 }
 
-// What the format can hold.
-const (
-	maxDynamicSize = 2040 << 30
-	maxBlockSize   = 256 << 20
-)
-
 // check is what is wrong with the flags together.
 func (m *makeFlags) check() error {
 	diskType := vhd.DiskType(m.diskType)
@@ -68,9 +62,9 @@ func (m *makeFlags) check() error {
 	case m.parent == "" && diskType == vhd.Differencing:
 		return usageErrorf("a differencing image needs a parent: -b PARENT")
 	case m.parent == "" && m.size == 0:
-		return usageErrorf("the size is missing: -s SIZE, such as -s 40G")
+		return usageErrorf("the size is missing, or 0: -s SIZE, such as -s 40G")
 	}
-	if diskType != vhd.Fixed && m.size > maxDynamicSize {
+	if diskType != vhd.Fixed && m.size > vhd.MaxDynamicSize {
 		return usageErrorf("a dynamic or differencing image has at most 2040G: make it smaller, or with -t fixed")
 	}
 	return checkUnits(m.size, m.blockSize, diskType)
@@ -84,7 +78,7 @@ func checkUnits(size, blockSize sizeValue, diskType vhd.DiskType) error {
 	case b == 0:
 	case diskType == vhd.Fixed:
 		return usageErrorf("a fixed image has no blocks: leave out --block-size")
-	case b < vhd.SectorSize || b > maxBlockSize || b&(b-1) != 0:
+	case b < vhd.SectorSize || b > vhd.MaxBlockSize || b&(b-1) != 0:
 		return usageErrorf("the block size is a power of two from 512 to 256M")
 	}
 	return nil

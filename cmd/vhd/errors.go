@@ -40,7 +40,7 @@ func inFile(name string, err error) error {
 	case nil:
 		return nil
 	case *fs.PathError:
-		if err = e.Err; !strings.HasPrefix(e.Op, "open") { // which goes without saying
+		if err = e.Err; !strings.HasPrefix(e.Op, "open") && !strings.HasSuffix(e.Op, "stat") { // which goes without saying
 			err = fmt.Errorf("%s: %w", e.Op, e.Err)
 		}
 	case *os.LinkError:

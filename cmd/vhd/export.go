@@ -84,10 +84,25 @@ func isVHD(name string) bool {
 	return true
 }
 
+// createLike makes the file temp, to take target's place: nobody may read it who
+// may not read what is there.
+func createLike(temp, target string) (*os.File, error) {
+	const newFile = 0o666
+	old, err := os.Stat(target)
+	if err != nil {
+		return os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, newFile)
+	}
+	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, old.Mode().Perm()&newFile|0o200)
+	if err == nil {
+		err = f.Chmod(old.Mode().Perm())
+	}
+	return f, err
+}
+
 // writeRaw makes a raw file of the disk's content.
 func writeRaw(ctx context.Context, d *vhd.Disk, target string, p *progress) error {
 	temp := unfinishedName(target)
-	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := createLike(temp, target)
 	if err != nil {
 		return inFile(target, err)
 	}

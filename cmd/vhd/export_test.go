@@ -156,3 +156,17 @@ func TestExportOfAnImageThatIsBeingWritten(t *testing.T) {
 		require.NoError(t, d.Close())
 	}
 }
+
+func TestAnExportIsNoMoreReadableThanWhatItReplaces(t *testing.T) {
+	enter(t)
+	testBase().WriteFile(t, "base.vhd")
+	for _, mode := range []os.FileMode{0o600, 0o640, 0o400} {
+		require.NoError(t, os.WriteFile("out.raw", nil, 0o600))
+		require.NoError(t, os.Chmod("out.raw", mode))
+		succeed(t, "export", "base.vhd", "out.raw")
+		info, err := os.Stat("out.raw")
+		require.NoError(t, err)
+		require.Equal(t, mode, info.Mode().Perm())
+		require.NoError(t, os.Remove("out.raw"))
+	}
+}

@@ -108,7 +108,7 @@ func TestTheRootConfinesParents(t *testing.T) {
 	succeed(t, "map", "--root", here, "leaves/leaf.vhd")
 	succeed(t, "map", "--root", "bases", "leaves/leaf.vhd")
 
-	require.Equal(t, "vhd: --root none: stat: no such file or directory\n", refuse(t, "map", "--root", "none", "leaves/leaf.vhd"))
+	require.Equal(t, "vhd: --root none: no such file or directory\n", refuse(t, "map", "--root", "none", "leaves/leaf.vhd"))
 	require.Equal(t, "vhd: --root leaves/leaf.vhd: it is no directory\n", refuse(t, "map", "--root", "leaves/leaf.vhd", "leaves/leaf.vhd"))
 }
 

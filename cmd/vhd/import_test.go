@@ -79,7 +79,7 @@ func TestImportRefusesWhatIsNoRawContent(t *testing.T) {
 	writeFile(t, "empty.raw", nil)
 	writeFile(t, "in.raw", make([]byte, 512))
 	for _, c := range []struct{ from, to, want string }{
-		{"none.raw", "x.vhd", "vhd: none.raw: stat: no such file or directory\n"},
+		{"none.raw", "x.vhd", "vhd: none.raw: no such file or directory\n"},
 		{"empty.raw", "x.vhd", "vhd: empty.raw: it is empty\n"},
 		{".", "x.vhd", "vhd: .: it is neither a file nor a disk\n"},
 		{"base.vhd", "x.vhd", "vhd: base.vhd: it is a VHD image, not raw content\nhint: make raw content of it first: vhd export base.vhd OUT.raw\n"},

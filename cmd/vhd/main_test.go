@@ -140,7 +140,7 @@ func TestACommandLineThatCanNotBeUnderstood(t *testing.T) {
 		{"import -t differencing in.raw x.vhd", "vhd import: raw content becomes a fixed or a dynamic image"},
 		{"import --block-size 3M in.raw x.vhd", "vhd import: the block size is a power of two from 512 to 256M"},
 		{"demo a b", `vhd demo: "b" is one argument too many`},
-		{"create x.vhd", "vhd create: the size is missing: -s SIZE, such as -s 40G"},
+		{"create x.vhd", "vhd create: the size is missing, or 0: -s SIZE, such as -s 40G"},
 		{"create x.vhd 10G", "vhd create: the size goes before the file: -s 10G x.vhd"},
 		{"create -s", "vhd create: flag needs an argument: 's' in -s"},
 		{"create -s 10Q x.vhd", `vhd create: invalid argument "10Q" for "-s, --size" flag: ` + errSize.Error()},

@@ -11,7 +11,8 @@ import (
 // unfinishedName is the name, in the same directory, of what will be called
 // name when it is whole.
 func unfinishedName(name string) string {
-	return filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+rand.Text()[:8]+".tmp")
+	dir, base := filepath.Split(name) // not cleaned: what ".." means behind a link only the file system knows
+	return dir + "." + base + "." + rand.Text()[:8] + ".tmp"
 }
 
 // moveNew gives a file its name, which no other file has.
@@ -43,7 +44,11 @@ func mustNotExist(name string) error {
 // syncDirOf makes the names in a file's directory durable, where directories
 // can be opened for that.
 func syncDirOf(name string) {
-	dir, err := os.Open(filepath.Dir(name))
+	dirName, _ := filepath.Split(name)
+	if dirName == "" {
+		dirName = "."
+	}
+	dir, err := os.Open(dirName)
 	if err != nil {
 		return
 	}
