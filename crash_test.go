@@ -127,6 +127,7 @@ type crashRun struct {
 	parent  []byte // its file
 	program []string
 	syncing bool // Sync is at work, and lets others write
+	closing bool // Close is at work
 	count   int  // states looked at
 	torn    int  // of these, in how many a write of several sectors was there in part
 }
@@ -239,7 +240,7 @@ func (r *crashRun) run(nops int) {
 			r.write(disk)
 			r.syncing = true
 		}
-		if r.count < crashStates || r.rng.IntN(16) == 0 {
+		if r.count < crashStates || r.closing || r.rng.IntN(16) == 0 {
 			r.check(storage.Crash(r.rng), 2)
 		}
 	}
@@ -248,6 +249,7 @@ func (r *crashRun) run(nops int) {
 		r.check(storage.Crash(r.rng), 1)
 	}
 	r.program = append(r.program, "close")
+	r.closing = true
 	require.NoError(r.t, disk.Close())
 	r.states.synced(r.states.now)
 	r.check(storage.Crash(r.rng), 1)
