@@ -34,8 +34,8 @@ type CreateOptions struct {
 // whole, or not at all, whatever happens meanwhile. A file that has the name
 // already is left alone: the error matches [fs.ErrExist].
 //
-// A new image takes no space for what was not written, and reads as zeros, or
-// as its parent does. A differencing disk records its parent's identifier, time
+// A new image takes no space for what was not written, but for a table of 4
+// bytes a block, and reads as zeros, or as its parent does. A differencing disk records its parent's identifier, time
 // of last modification, and both its path relative to the new image and its
 // absolute path, as Windows does. It may be larger or smaller than its parent.
 //
@@ -237,7 +237,7 @@ func (c *creation) directory() (directory, error) {
 		return directory{}, err
 	}
 	name := filepath.ToSlash(real)
-	return directory{osFS{}, path.Dir(name), name}, nil
+	return directory{osFS{}, dirOf(name), name}, nil
 }
 
 // publish makes a file with what write puts in it appear under its name. Until
@@ -248,10 +248,7 @@ func (d directory) publish(write func(File) error) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	temp := path.Join(d.dir, "."+rand.Text()+".vhd-tmp")
-	if strings.HasPrefix(d.name, "//") { // path.Join makes one slash of a share's two
-		temp = "/" + temp
-	}
+	temp := strings.TrimSuffix(d.name, path.Base(d.name)) + "." + rand.Text() + ".vhd-tmp"
 	if err := d.fill(temp, write); err != nil {
 		return err
 	}

@@ -197,6 +197,18 @@ func volumeOf(name string) string {
 	return "//" + server + "/" + share
 }
 
+// dirOf is the directory of an absolute, slash-separated name; of a volume's
+// root, that root. Package path would make one slash of a share's two.
+func dirOf(name string) string {
+	volume := volumeOf(name)
+	rest := name[len(volume):]
+	last := strings.LastIndexByte(rest, '/')
+	if last <= 0 {
+		return volume + "/"
+	}
+	return volume + rest[:last]
+}
+
 // joinName is the name of what components lead to from the absolute dir. It
 // never leaves the volume: the parent of its root is itself.
 func joinName(dir string, components []string) string {
@@ -208,11 +220,13 @@ func joinName(dir string, components []string) string {
 		}
 	}
 	for _, c := range components {
-		if c == ".." {
+		switch c {
+		case ".":
+		case "..":
 			at = at[:max(0, len(at)-1)]
-			continue
+		default:
+			at = append(at, c)
 		}
-		at = append(at, c)
 	}
 	return volume + "/" + strings.Join(at, "/")
 }

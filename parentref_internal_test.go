@@ -246,3 +246,29 @@ func FuzzAStoredPathStaysInItsVolume(f *testing.F) {
 		}
 	})
 }
+
+func TestNamesOnAShareKeepTheirTwoSlashes(t *testing.T) {
+	for name, dir := range map[string]string{
+		"/x.vhd":                      "/",
+		"/d/e/x.vhd":                  "/d/e",
+		"/":                           "/",
+		"C:/x.vhd":                    "C:/",
+		"C:/d/x.vhd":                  "C:/d",
+		"//server/share/x.vhd":        "//server/share/",
+		"//server/share/d/x.vhd":      "//server/share/d",
+		"//server/share/d/kids/x.vhd": "//server/share/d/kids",
+		"//server/share/":             "//server/share/",
+	} {
+		require.Equal(t, dir, dirOf(name), name)
+		require.Equal(t, dirOf(dir) == dir, dir == volumeOf(name)+"/", "only a root is its own directory: %s", name)
+	}
+	dir := dirOf("//server/share/d/kids/x.vhd")
+	p := parseStoredPath("W2ru", `..\base.vhd`)
+	require.Equal(t, []string{"//server/share/d/base.vhd"}, p.candidates(dir, true))
+	rest, ok := below("//server/share/d", "//server/share/d/base.vhd")
+	require.True(t, ok)
+	require.Equal(t, "base.vhd", rest)
+	way, ok := relativeTo(dir, "//server/share/d/base.vhd")
+	require.True(t, ok)
+	require.Equal(t, "../base.vhd", way)
+}

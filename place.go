@@ -66,6 +66,9 @@ func newOSPlace(dir, shownDir, root string) (*place, error) {
 			if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
 				return filepath.FromSlash(name)
 			}
+			if rel == "." && shownDir != "" {
+				return filepath.Clean(shownDir)
+			}
 			return shownDir + rel
 		},
 	}
@@ -158,7 +161,7 @@ func (p *place) absolute(name string) (string, error) {
 	}
 	abs = filepath.ToSlash(abs)
 	if rest, ok := below(p.shownRoot, abs); ok && p.root != "" {
-		return path.Join(p.root, rest), nil
+		return joinName(p.root, strings.Split(rest, "/")), nil
 	}
 	return abs, nil
 }
@@ -228,8 +231,8 @@ const maxFolded = 16
 // fold finds files whose names differ from name in the case of letters only,
 // from where name and the directory dir part.
 func (p *place) fold(dir, name string) []string {
-	for _, ok := below(dir, name); !ok && dir != path.Dir(dir); _, ok = below(dir, name) {
-		dir = path.Dir(dir)
+	for _, ok := below(dir, name); !ok && dir != dirOf(dir); _, ok = below(dir, name) {
+		dir = dirOf(dir)
 	}
 	if _, ok := below(p.root, dir); !ok && p.root != "" {
 		dir = p.root

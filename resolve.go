@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 
 	"github.com/google/uuid"
@@ -70,7 +69,7 @@ func (s *search) tryMapped() {
 
 // tryStored tries what the stored paths may mean, seen from the child.
 func (s *search) tryStored() {
-	dir := path.Dir(s.child.abs)
+	dir := dirOf(s.child.abs)
 	for _, ref := range s.refs {
 		p := storedPath{err: ref.err}
 		if ref.err == nil {
@@ -175,7 +174,7 @@ func (s *search) tryFolded(ref ParentRef, name string) {
 	if s.chain.place.allows(name) != nil {
 		return
 	}
-	for _, folded := range s.chain.place.fold(path.Dir(s.child.abs), name) {
+	for _, folded := range s.chain.place.fold(dirOf(s.child.abs), name) {
 		if s.isOver() || s.tried[folded] {
 			continue
 		}

@@ -44,8 +44,9 @@ func (d *Disk) zeroPiece(off, n int64) error {
 	}
 	z := zeroer{disk: d}
 	for sector := start / SectorSize; sector < end/SectorSize; {
-		if e, n := d.mapOfSector(sector).from(sector); e.layer == hole && d.absentFrom(0, sector) > 0 {
-			sector += min(n, d.absentFrom(0, sector)) // it reads as zeros, and takes no space
+		absent := d.absentFrom(0, sector)
+		if e, n := d.mapOfSector(sector).from(sector); e.layer == hole && absent > 0 {
+			sector += min(n, absent) // it reads as zeros, and takes no space
 			continue
 		}
 		spb := d.leaf.img.sectorsPerBlock
