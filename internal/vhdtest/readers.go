@@ -2,6 +2,7 @@ package vhdtest
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,9 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Reader is a program of other people's that reads VHD images.
@@ -21,7 +24,8 @@ type Reader struct {
 
 	debianPackage string
 	find          func() error
-	read          func(t testing.TB, w io.Writer, chain []string) error
+	version       func() []string // the command that tells it
+	read          func(ctx context.Context, w io.Writer, chain []string) error
 }
 
 // The readers. What each refuses or gets wrong was measured with the version named; see also the limits that
@@ -33,9 +37,9 @@ type Reader struct {
 //
 // Libvhdi (20210425) is given its parents.
 var (
-	Qemu     = Reader{"qemu-img", "qemu-utils", sync.OnceValue(findQemu), readByQemu}
-	SevenZip = Reader{"7zz", "7zip", sync.OnceValue(findSevenZip), readBySevenZip}
-	Libvhdi  = Reader{"libvhdi", "python3-libvhdi", sync.OnceValue(findLibvhdi), readByLibvhdi}
+	Qemu     = Reader{"qemu-img", "qemu-utils", sync.OnceValue(findQemu), qemuVersion, readByQemu}
+	SevenZip = Reader{"7zz", "7zip", sync.OnceValue(findSevenZip), sevenZipVersion, readBySevenZip}
+	Libvhdi  = Reader{"libvhdi", "python3-libvhdi", sync.OnceValue(findLibvhdi), libvhdiVersion, readByLibvhdi}
 )
 
 // Need skips the test when the program isn't installed, or fails it where VHD_REQUIRE_READERS is 1.
@@ -55,7 +59,27 @@ func (r Reader) Need(t testing.TB) {
 func (r Reader) Read(t testing.TB, w io.Writer, chain ...string) error {
 	t.Helper()
 	r.Need(t)
-	return r.read(t, w, chain)
+	return r.Ask(t.Context(), w, chain...)
+}
+
+// Ask is Read for who is no test. The program is killed when ctx ends.
+func (r Reader) Ask(ctx context.Context, w io.Writer, chain ...string) error {
+	if err := r.find(); err != nil {
+		return fmt.Errorf("%s is not here (Debian: apt-get install %s): %w", r.Name, r.debianPackage, err)
+	}
+	return r.read(ctx, w, chain)
+}
+
+var versionNumber = regexp.MustCompile(`\d+\.\d[\d.]*|\d{8}`)
+
+// Version is the version of the program that is asked.
+func (r Reader) Version(ctx context.Context) (string, error) {
+	var b bytes.Buffer
+	command := r.version()
+	if err := run(ctx, &b, command[0], command[1:]...); err != nil {
+		return "", err
+	}
+	return versionNumber.FindString(b.String()), nil
 }
 
 // Content is what the chain's first file, the leaf, reads as.
@@ -80,7 +104,13 @@ func (r Reader) Sum(t testing.TB, chain ...string) string {
 
 func findQemu() error     { return lookPath("qemu-img") }
 func findSevenZip() error { return lookPath("7zz") }
-func findLibvhdi() error  { return run(nil, python(), "-c", "import pyvhdi") }
+func findLibvhdi() error  { return run(context.Background(), nil, python(), "-c", "import pyvhdi") }
+
+func qemuVersion() []string     { return []string{"qemu-img", "--version"} }
+func sevenZipVersion() []string { return []string{"7zz", "i"} }
+func libvhdiVersion() []string {
+	return []string{python(), "-c", "import pyvhdi; print(pyvhdi.get_version())"}
+}
 
 func lookPath(program string) error {
 	_, err := exec.LookPath(program)
@@ -97,30 +127,33 @@ func python() string {
 }
 
 // readByQemu goes through a file: qemu-img convert seeks in its output.
-func readByQemu(t testing.TB, w io.Writer, chain []string) (err error) {
-	t.Helper()
+func readByQemu(ctx context.Context, w io.Writer, chain []string) (err error) {
 	if len(chain) != 1 {
 		return errors.New("vhdtest: qemu-img reads no VHD chains")
 	}
-	raw := filepath.Join(t.TempDir(), "raw")
+	dir, err := os.MkdirTemp("", "qemu-img")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	raw := filepath.Join(dir, "raw")
 	// Without current_size qemu takes the geometry for the size of what Virtual PC made.
 	opts := "driver=vpc,force_size_calc=current_size,file.filename=" + strings.ReplaceAll(chain[0], ",", ",,")
-	if err := run(nil, "qemu-img", "convert", "--image-opts", opts, "-O", "raw", raw); err != nil {
+	if err := run(ctx, nil, "qemu-img", "convert", "--image-opts", opts, "-O", "raw", raw); err != nil {
 		return err
 	}
 	f, err := os.Open(raw)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close(), os.Remove(raw)) }()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	_, err = io.Copy(w, f)
 	return err
 }
 
 // readBySevenZip names the format, since 7-Zip would go on into a file system that it finds in the disk.
-func readBySevenZip(t testing.TB, w io.Writer, chain []string) error {
-	t.Helper()
-	return run(w, "7zz", "x", "-so", "-tvhd", "-bd", "--", chain[0])
+func readBySevenZip(ctx context.Context, w io.Writer, chain []string) error {
+	return run(ctx, w, "7zz", "x", "-so", "-tvhd", "-bd", "--", chain[0])
 }
 
 const libvhdiScript = `
@@ -141,13 +174,13 @@ while left > 0:
     left -= len(piece)
 `
 
-func readByLibvhdi(t testing.TB, w io.Writer, chain []string) error {
-	t.Helper()
-	return run(w, python(), append([]string{"-c", libvhdiScript}, chain...)...)
+func readByLibvhdi(ctx context.Context, w io.Writer, chain []string) error {
+	return run(ctx, w, python(), append([]string{"-c", libvhdiScript}, chain...)...)
 }
 
-func run(stdout io.Writer, program string, args ...string) error {
-	cmd := exec.Command(program, args...)
+func run(ctx context.Context, stdout io.Writer, program string, args ...string) error {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.WaitDelay = time.Second // for one that was killed and left its output open
 	var stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = stdout, &stderr
 	if err := cmd.Run(); err != nil {
