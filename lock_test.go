@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/go-vhd/vhd"
@@ -90,12 +91,31 @@ func TestLockHelper(t *testing.T) {
 	require.NoError(t, d.Close())
 }
 
+// again is a process that runs one test of this program.
+func again(t testing.TB, test string, env ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self, "-test.run=^"+test+"$", "-test.v")
+	cmd.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), env...)
+	return cmd
+}
+
+// startAgain starts it. Under an emulator the machine can't.
+func startAgain(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	err := cmd.Start()
+	if errors.Is(err, syscall.ENOEXEC) {
+		t.Skip("this program can't be started again: it runs under an emulator that the system does not start by itself")
+	}
+	require.NoError(t, err)
+}
+
 // openElsewhere opens an image in another process. It returns what came of it,
 // and what closes the image there.
 func openElsewhere(t testing.TB, name string, writable bool) (result string, done func()) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestLockHelper$", "-test.v")
-	cmd.Env = append(os.Environ(), "VHD_TEST_OPEN="+name, "GORACE=atexit_sleep_ms=0")
+	cmd := again(t, "TestLockHelper", "VHD_TEST_OPEN="+name)
 	if writable {
 		cmd.Env = append(cmd.Env, "VHD_TEST_WRITABLE=1")
 	}
@@ -104,7 +124,7 @@ func openElsewhere(t testing.TB, name string, writable bool) (result string, don
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	cmd.Stderr = os.Stderr
-	require.NoError(t, cmd.Start())
+	startAgain(t, cmd)
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() && result == "" {
 		if rest, ok := strings.CutPrefix(lines.Text(), "result: "); ok {
