@@ -46,7 +46,7 @@ func run(keep string) (err error) {
 	if err := os.Mkdir(keep, 0o755); err != nil {
 		return err
 	}
-	if err := printHead(); err != nil {
+	if err := printVersions(); err != nil {
 		return err
 	}
 	var results []result
@@ -54,6 +54,9 @@ func run(keep string) (err error) {
 		r, err := tryOut(recipe, filepath.Join(keep, fmt.Sprintf("%03d", i+1)), filepath.Join(dir, "ours"))
 		if err != nil {
 			return fmt.Errorf("%s: %w", recipe.Name, err)
+		}
+		if i == 0 || recipe.Row != results[i-1].recipe.Row {
+			printHead(recipe.Row)
 		}
 		printRow(r)
 		results = append(results, r)
@@ -120,8 +123,8 @@ func (failing) Helper() {}
 
 func (failing) Fatalf(format string, args ...any) { log.Fatalf(format, args...) }
 
-func printHead() error {
-	names := []string{"ours"}
+func printVersions() error {
+	var names []string
 	for _, reader := range others {
 		version, err := reader.Version(context.Background())
 		if err != nil {
@@ -129,8 +132,17 @@ func printHead() error {
 		}
 		names = append(names, reader.Name+" "+version)
 	}
-	fmt.Printf("| image | %s |\n|---%s|\n", strings.Join(names, " | "), strings.Repeat("|---", len(names)))
+	fmt.Printf("Asked: %s.\n", strings.Join(names, ", "))
 	return nil
+}
+
+func printHead(row vhdtest.HostileRow) {
+	names := []string{"image", "ours"}
+	for _, reader := range others {
+		names = append(names, reader.Name)
+	}
+	title := strings.ToUpper(string(row[:1])) + string(row[1:])
+	fmt.Printf("\n## %s\n\n| %s |\n%s|\n", title, strings.Join(names, " | "), strings.Repeat("|---", len(names)))
 }
 
 func printRow(r result) {
@@ -143,7 +155,7 @@ func printRow(r result) {
 
 // printTotals prints how often each outcome came, and what this package took.
 func printTotals(results []result) error {
-	fmt.Println("\n| | right | refuses rightly | refuses | wrong bytes | accepts | hangs | crashes | not asked |\n|---|---|---|---|---|---|---|---|---|")
+	fmt.Println("\n## All\n\n| | right | refuses rightly | refuses | wrong bytes | accepts | hangs | crashes | not asked |\n|---|---|---|---|---|---|---|---|---|")
 	printTotal("ours", results, func(r result) outcome { return r.ours.outcome })
 	for i, reader := range others {
 		printTotal(reader.Name, results, func(r result) outcome { return r.others[i] })
