@@ -153,6 +153,9 @@ func (c *hostileCheck) holdsPiece(d *vhd.Disk, off, n int64) error {
 			copy(want[at-off:], stamp)
 		}
 	}
+	if bytes.Equal(got, want) {
+		return nil
+	}
 	for i := range want {
 		if got[i] != want[i] {
 			return fmt.Errorf("byte %d of the disk is %#02x, want %#02x", off+int64(i), got[i], want[i])
