@@ -18,7 +18,7 @@ import (
 
 // hostileNumbers are those at which sums and conversions go wrong.
 var hostileNumbers = []uint64{
-	0, 1, 2, 511, 512, 513, 1<<15 - 1, 1 << 16, 1<<31 - 1, 1 << 31, 1<<31 + 512, 1<<32 - 512, 1<<32 - 1, 1 << 32, 1 << 41, 1<<41 + 512,
+	0, 1, 2, 1<<8 - 1, 511, 512, 513, 1<<15 - 1, 1 << 16, 1<<31 - 1, 1 << 31, 1<<31 + 512, 1<<32 - 512, 1<<32 - 1, 1 << 32, 1 << 41, 1<<41 + 512,
 	1<<63 - 512, 1<<63 - 1, 1 << 63, 1<<63 + 512, 1<<64 - 1024, 1<<64 - 512, 1<<64 - 1,
 }
 
@@ -28,8 +28,8 @@ type integerField struct {
 }
 
 var footerIntegers = []integerField{
-	{"features", 8, 4}, {"version", 12, 4}, {"data offset", 16, 8}, {"time", 24, 4}, {"creator version", 32, 4}, {"original size", 40, 8},
-	{"current size", 48, 8}, {"geometry", 56, 4}, {"type", 60, 4}, {"checksum", 64, 4}, {"saved state", 84, 1},
+	{"features", 8, 4}, {"version", 12, 4}, {"data offset", 16, 8}, {"time", 24, 4}, {"creator application", 28, 4}, {"creator version", 32, 4},
+	{"creator host", 36, 4}, {"original size", 40, 8}, {"current size", 48, 8}, {"geometry", 56, 4}, {"type", 60, 4}, {"checksum", 64, 4}, {"saved state", 84, 1},
 }
 
 func headerIntegers() []integerField {
@@ -80,11 +80,17 @@ func TestHostileNumbersInAFooterDoNoHarm(t *testing.T) {
 					edit := func(f []byte) { field.put(f, n) }
 					file := bytes.Clone(sound)
 					vhdtest.EditFooter(t, file, edit)
+					if field.name == "checksum" { // which was made right again
+						edit(vhdtest.EndFooter(t, file))
+					}
 					requireHarmless(t, file, fmt.Sprintf("%#x at the end", n))
 					if kind == "fixed" {
 						continue
 					}
 					vhdtest.EditCopy(t, file, edit)
+					if field.name == "checksum" {
+						edit(file[:512])
+					}
 					requireHarmless(t, file, fmt.Sprintf("%#x in both", n))
 					clear(vhdtest.EndFooter(t, file))
 					requireHarmless(t, file, fmt.Sprintf("%#x in the copy alone", n))
@@ -105,6 +111,9 @@ func TestHostileNumbersInAHeaderDoNoHarm(t *testing.T) {
 					if field.holds(n) {
 						file := bytes.Clone(sound)
 						vhdtest.EditHeader(t, file, func(h []byte) { field.put(h, n) })
+						if field.name == "checksum" {
+							field.put(vhdtest.Header(t, file), n)
+						}
 						requireHarmless(t, file, fmt.Sprintf("%#x", n))
 					}
 				}
@@ -132,12 +141,17 @@ func TestHostileNumbersThatAgreeDoNoHarm(t *testing.T) {
 }
 
 func TestHostileEntriesDoNoHarm(t *testing.T) {
-	for _, kind := range []string{"dynamic", "differencing"} {
-		for _, n := range hostileNumbers {
-			if n < 1<<32 {
-				file := hostileImages(t)[kind]
-				vhdtest.EditEntry(t, file, 0, uint32(n))
-				requireHarmless(t, file, fmt.Sprintf("%s, %#x", kind, n))
+	for kind, sound := range hostileImages(t) {
+		if kind == "fixed" {
+			continue
+		}
+		for _, block := range []int{0, 1} { // one that is in the file and one that isn't
+			for _, n := range hostileNumbers {
+				if n < 1<<32 {
+					file := bytes.Clone(sound)
+					vhdtest.EditEntry(t, file, block, uint32(n))
+					requireHarmless(t, file, fmt.Sprintf("%s, block %d, %#x", kind, block, n))
+				}
 			}
 		}
 	}
@@ -179,7 +193,27 @@ func useHostile(t testing.TB, file []byte, mem *vhdtest.MemFS, what string) {
 				require.ErrorIs(t, err, vhd.ErrCorrupt, what)
 			}
 		}
+		if writable {
+			writeHostile(t, d, what)
+		}
 		require.NoError(t, d.Close(), what)
+	}
+}
+
+// writeHostile writes a sector at the disk's start, middle and end: what may be written at all, can be.
+func writeHostile(t testing.TB, d *vhd.Disk, what string) {
+	t.Helper()
+	sector := fill(0x7E, vhd.SectorSize)
+	for _, off := range []int64{0, d.Size() / 2 &^ 511, d.Size() - vhd.SectorSize} {
+		if d.Size() == 0 {
+			continue
+		}
+		_, err := d.WriteAt(sector, off)
+		require.NoError(t, err, what)
+		p := make([]byte, len(sector))
+		_, err = d.ReadAt(p, off)
+		require.NoError(t, err, what)
+		require.Equal(t, sector, p, what)
 	}
 }
 
