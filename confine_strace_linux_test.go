@@ -318,6 +318,7 @@ func TestTheKernelIsNotAskedForAnythingOutside(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector has nothing to find here")
 	}
+	needAgain(t)
 	needStrace(t)
 	tr := osTree(t)
 	putSecrets(t, tr)
