@@ -11,6 +11,8 @@ COUNT    ?= 1
 RACE = $(shell $(GO) list -race unsafe >/dev/null 2>&1 && echo -race)
 # Where 32-bit programs run beside the machine's own.
 I386 = $(filter linux/amd64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH))
+# What runs programs of a big-endian machine.
+S390X := qemu-s390x-static
 # Where the code must vet, with the tests.
 PLATFORMS := linux/amd64 linux/386 windows/amd64 darwin/arm64
 
@@ -27,6 +29,11 @@ test: readers ## Run all tests, also with the race detector and as a 32-bit prog
 	$(GO) test ./...
 	$(if $(RACE),$(GO) test -race ./...,@echo "not with the race detector: it needs a C compiler")
 	$(if $(I386),GOARCH=386 $(GO) test -short ./...,@echo "not as a 32-bit program: that needs linux/amd64")
+
+.PHONY: endian
+endian: ## Run the tests big-endian, under emulation
+	@command -v $(S390X) >/dev/null || { echo "$(S390X) is missing (Debian: apt-get install qemu-user-static)"; exit 1; }
+	GOOS=linux GOARCH=s390x CGO_ENABLED=0 $(GO) test -short -timeout 30m -exec $(S390X) ./...
 
 .PHONY: readers
 readers: ## Say which outside readers the tests can compare with
