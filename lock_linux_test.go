@@ -119,6 +119,22 @@ func TestQemuSecondSeesUs(t *testing.T) {
 	allowed("base.vhd")
 }
 
+func TestQemuAndWeMeetThroughHardLinks(t *testing.T) {
+	tr := lockedByQemu(t)
+	link := hardLink(t, tr, "base.vhd")
+	release := qemuHolds(t, link)
+	require.ErrorIs(t, tr.fails(t, "base.vhd", vhd.Options{Writable: true}), vhd.ErrLocked)
+	release()
+
+	d := tr.open(t, "base.vhd", vhd.Options{Writable: true})
+	ok, said := qemuReads(t, link)
+	require.False(t, ok)
+	require.Contains(t, said, "lock")
+	require.NoError(t, d.Close())
+	ok, said = qemuReads(t, link)
+	require.True(t, ok, said)
+}
+
 // descriptors is how many files the process has open.
 func descriptors(t testing.TB) int {
 	t.Helper()

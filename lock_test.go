@@ -193,6 +193,124 @@ func TestAnotherNameOfALockedImageIsLockedToo(t *testing.T) {
 	}
 }
 
+// All ways to one image. Each opens child.vhd for writing.
+var waysToAnImage = []struct {
+	name string
+	open func(t *testing.T, tr *tree) (*vhd.Disk, error)
+}{
+	{"its name", func(_ *testing.T, tr *tree) (*vhd.Disk, error) {
+		return vhd.Open(tr.name("child.vhd"), &vhd.Options{Writable: true})
+	}},
+	{"another spelling", func(t *testing.T, tr *tree) (*vhd.Disk, error) {
+		t.Helper()
+		tr.mkdir(t, "sub")
+		return vhd.Open(tr.name("sub")+"/.././child.vhd", &vhd.Options{Writable: true})
+	}},
+	{"a relative name", func(t *testing.T, tr *tree) (*vhd.Disk, error) {
+		t.Helper()
+		t.Chdir(tr.name("."))
+		return vhd.Open("child.vhd", &vhd.Options{Writable: true})
+	}},
+	{"a hard link", func(t *testing.T, tr *tree) (*vhd.Disk, error) {
+		t.Helper()
+		return vhd.Open(hardLink(t, tr, "child.vhd"), &vhd.Options{Writable: true})
+	}},
+	{"an os.Root", func(t *testing.T, tr *tree) (*vhd.Disk, error) {
+		t.Helper()
+		root, err := os.OpenRoot(tr.name("."))
+		require.NoError(t, err)
+		t.Cleanup(func() { root.Close() })
+		return vhd.Open("child.vhd", &vhd.Options{Writable: true, FS: vhd.RootFS(root)})
+	}},
+	{"an open file", func(t *testing.T, tr *tree) (*vhd.Disk, error) {
+		t.Helper()
+		f, err := os.OpenFile(tr.name("child.vhd"), os.O_RDWR, 0)
+		require.NoError(t, err)
+		t.Cleanup(func() { f.Close() })
+		return vhd.OpenChain(&vhd.Options{Writable: true, NoParents: true}, f)
+	}},
+}
+
+// hardLink is another name of a file.
+func hardLink(t testing.TB, tr *tree, rel string) string {
+	t.Helper()
+	name := tr.name("link to " + rel)
+	if err := os.Link(tr.name(rel), name); err != nil && !errors.Is(err, fs.ErrExist) {
+		t.Skipf("no links here: %v", err)
+	}
+	return name
+}
+
+func TestNoWayToAnImageLeadsPastItsWriter(t *testing.T) {
+	for _, first := range waysToAnImage {
+		for _, second := range waysToAnImage {
+			t.Run(first.name+", then "+second.name, func(t *testing.T) {
+				tr := lockTree(t)
+				d, err := first.open(t, tr)
+				require.NoError(t, err)
+				_, err = second.open(t, tr)
+				require.ErrorIs(t, err, vhd.ErrLocked)
+				require.NoError(t, d.Close())
+				d, err = second.open(t, tr)
+				require.NoError(t, err)
+				require.NoError(t, d.Close())
+			})
+		}
+	}
+}
+
+func TestAnotherProcessIsRefusedByAHardLinkToo(t *testing.T) {
+	needAgain(t)
+	tr := lockTree(t)
+	link := hardLink(t, tr, "child.vhd")
+	d := tr.open(t, "child.vhd", vhd.Options{Writable: true})
+	result, done := openElsewhere(t, link, true)
+	done()
+	require.Equal(t, "locked", result)
+	require.NoError(t, d.Close())
+
+	result, done = openElsewhere(t, link, true)
+	require.Equal(t, "open", result)
+	require.ErrorIs(t, tr.fails(t, "child.vhd", vhd.Options{Writable: true}), vhd.ErrLocked)
+	done()
+}
+
+// A chain of four, of which the third is written here and a process of its own
+// tries all others.
+func TestWhileAChildIsWrittenItsParentsMayBeReadElsewhereAndNotWritten(t *testing.T) {
+	needAgain(t)
+	tr := osTree(t)
+	longChain(t, tr, 4)
+	d := tr.open(t, "2.vhd", vhd.Options{Writable: true})
+	for _, tt := range []struct {
+		name     string
+		writable bool
+		want     string
+	}{
+		{tr.name("1.vhd"), false, "open"},
+		{tr.name("0.vhd"), false, "open"},
+		{tr.name("1.vhd"), true, "locked"},
+		{tr.name("0.vhd"), true, "locked"},
+		{hardLink(t, tr, "0.vhd"), true, "locked"},
+		{tr.name("2.vhd"), false, "locked"},
+		{tr.name("3.vhd"), false, "locked"}, // its parent is being written
+		{tr.name("3.vhd"), true, "locked"},
+	} {
+		result, done := openElsewhere(t, tt.name, tt.writable)
+		_, err := d.WriteAt([]byte("while it is open there"), 0)
+		require.NoError(t, err)
+		require.NoError(t, d.Sync())
+		done()
+		require.Equal(t, tt.want, result, "%s, writable %v", tt.name, tt.writable)
+	}
+	require.NoError(t, d.Close())
+	for _, name := range []string{"0.vhd", "1.vhd", "2.vhd", "3.vhd"} {
+		result, done := openElsewhere(t, tr.name(name), true)
+		done()
+		require.Equal(t, "open", result, name)
+	}
+}
+
 func TestAParentIsNotWrittenWhileAChildIsOpen(t *testing.T) {
 	for _, opts := range []vhd.Options{{}, {Writable: true}, {Root: "/"}} {
 		tr := lockTree(t)
