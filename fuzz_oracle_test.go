@@ -100,6 +100,7 @@ func (s subject) requireHarmlessReads(t testing.TB) (views []view, err error) {
 			return
 		}
 		require.LessOrEqual(t, rec.Count(), s.calls+len(d.Chain())*8, "calls to open")
+		requireFamily(t, d, s.opts.NoParents)
 		rec.Reset()
 		views = lookAt(t, d)
 		requireFewCalls(t, rec, d)
@@ -115,6 +116,25 @@ func (s subject) requireHarmlessReads(t testing.TB) (views []view, err error) {
 		s.requireSameUncached(t, views)
 	}
 	return views, err
+}
+
+// requireFamily makes sure that every image of a chain is the parent that the one before it asks for, and another one.
+func requireFamily(t testing.TB, d *vhd.Disk, endsEarly bool) {
+	t.Helper()
+	chain := d.Chain()
+	seen := map[string]bool{}
+	for i, img := range chain {
+		require.False(t, seen[img.Name()], "%q is its own parent", img.Name())
+		seen[img.Name()] = true
+		needsParent := img.Footer().Type == vhd.Differencing
+		if i == len(chain)-1 {
+			require.True(t, !needsParent || endsEarly)
+			return
+		}
+		require.True(t, needsParent)
+		h, _ := img.Header()
+		require.Equal(t, h.ParentID, chain[i+1].Footer().ID)
+	}
 }
 
 // requireSameUncached reads again with a cache that holds next to nothing, and as the witness does.

@@ -63,6 +63,9 @@ func FuzzFooter(f *testing.F) {
 		f.Add(file[max(0, len(file)-512):], false)
 		f.Add(file[:min(512, len(file))], true)
 	}
+	reserved := vhdtest.NewFixed(1024, nil)
+	reserved.FooterReserved = bytes.Repeat([]byte{0xA5}, 427)
+	f.Add(reserved.Build(f)[1024:], true)
 	for _, field := range footerIntegers {
 		for _, n := range hostileNumbers {
 			footer := vhdtest.NewFixed(1024, nil).Build(f)[1024:]
@@ -92,6 +95,10 @@ func FuzzDynamicHeader(f *testing.F) {
 			f.Add(file[at:at+1024], at%1024 == 0)
 		}
 	}
+	full := bytes.Repeat([]byte{0xA5}, 1024)
+	copy(full, "cxsparse")
+	copy(full[24:], []byte{0, 1, 0, 0})
+	f.Add(full, true)
 	f.Fuzz(func(t *testing.T, raw []byte, mended bool) {
 		if mended {
 			raw = sized(raw, 1024, func(b []byte) { vhdtest.MendHeader(t, b) })
