@@ -124,3 +124,18 @@ func TestARootFSDoesNotWaitForAFIFO(t *testing.T) {
 		require.ErrorIs(t, err, vhd.ErrUnsupported)
 	}
 }
+
+// Names of files are bytes to the operating system, and need not be UTF-8.
+func TestNamesThatAreNoUTF8AreInsideTheRootToo(t *testing.T) {
+	tr := osTree(t)
+	dir := "d\xfc"
+	if err := os.Mkdir(tr.name(dir), 0o755); err != nil {
+		t.Skipf("the file system wants UTF-8: %v", err)
+	}
+	tr.put(t, dir+"/base.vhd", stampedParent(right))
+	tr.put(t, dir+"/child.vhd", childWith(vhdtest.W2ru(nearby)))
+	d, err := vhd.Open(tr.name(dir+"/child.vhd"), &vhd.Options{Root: tr.name("")})
+	require.NoError(t, err)
+	require.Len(t, d.Chain(), 2)
+	require.NoError(t, d.Close())
+}

@@ -186,6 +186,7 @@ func TestANameIsBelowADirectoryOnlyByWholeComponents(t *testing.T) {
 		{"/d", "/d/./x", "", false},
 		{"C:/d", "D:/d/x", "", false},
 		{"/d", "//d/x", "", false},
+		{"/d", "/d/\xfc/x\xed\xa0\x80", "\xfc/x\xed\xa0\x80", true}, // no UTF-8, and half of a surrogate pair
 	}
 	for _, tt := range tests {
 		t.Run(tt.name+" below "+tt.dir, func(t *testing.T) {

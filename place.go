@@ -213,7 +213,8 @@ func (p *place) readDir(name string) ([]fs.DirEntry, error) {
 	return p.fs.ReadDir(p.own(name))
 }
 
-// below is an absolute name as seen from the directory dir, if it is there.
+// below is an absolute name as seen from the directory dir, if it is there. Names
+// need not be UTF-8.
 func below(dir, name string) (string, bool) {
 	if name == dir {
 		return ".", true
@@ -222,7 +223,7 @@ func below(dir, name string) (string, bool) {
 		dir += "/"
 	}
 	rest, ok := strings.CutPrefix(name, dir)
-	return rest, ok && fs.ValidPath(rest)
+	return rest, ok && rest != "" && path.Clean("/"+rest) == "/"+rest
 }
 
 // maxFolded bounds how many spellings of one name are tried.

@@ -18,6 +18,7 @@ func missingParents() []HostileRecipe {
 		{RowParents, "a child alone", orphan(ParentMissing, "base.vhd", W2ru(`.\base.vhd`), W2ku(`C:\d\base.vhd`))},
 		{RowParents, "a child without any reference", orphan(ParentMissing, "")},
 		{RowParents, "a child whose only locator is of a kind that nobody knows", orphan(ParentMissing, "", Locator{Code: 0x12345678, Data: []byte("base.vhd")})},
+		{RowParents, "a child whose parent's name is one unpaired surrogate", orphan(ParentMissing, "", Locator{Code: CodeW2ru, Data: []byte{0, 0xD8}})},
 		{RowParents, "a child with an odd byte for a path", orphan(ParentMissing, "", Locator{Code: CodeW2ru, Data: []byte{'b'}})},
 		{RowParents, "a child whose parent is a directory", func(t TB) *HostileImage {
 			h := orphan(ParentMissing, "base.vhd", W2ru(`.\base.vhd`))(t)
