@@ -1,6 +1,7 @@
 package vhd_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -183,4 +184,34 @@ func TestAGrowthByManyBlocksThatFailsLosesNothing(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What reserves space in a real file must not make it longer: a program that is
+// killed before the footer is written would leave none at the end.
+func TestAFileThatGrowsHasItsEndFooterAtEveryMoment(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	require.NoError(t, err)
+	defer func() { _ = root.Close() }()
+	moments := 0
+	calls := vhdtest.NewRecordFS(vhd.RootFS(root))
+	disk, err := vhd.Create(rigName, vhd.CreateOptions{Options: vhd.Options{FS: calls}, Size: 4 << 20, BlockSize: 32 << 10})
+	require.NoError(t, err)
+	calls.Forbid = func(op vhdtest.Op) error {
+		if op.Mutates() {
+			moments++
+			file, err := root.ReadFile(rigName)
+			require.NoError(t, err)
+			img, err := vhd.Inspect(bytes.NewReader(file), int64(len(file)))
+			require.NoError(t, err)
+			require.False(t, img.NeedsRecovery(), "before %v", op)
+		}
+		return nil
+	}
+	for off := int64(0); off < disk.Size(); off += 1 << 18 {
+		_, err := disk.WriteAt([]byte("new"), off)
+		require.NoError(t, err)
+	}
+	require.NoError(t, disk.Close())
+	require.Greater(t, moments, 30)
 }

@@ -366,7 +366,8 @@ type killImage struct {
 	parentSum  string
 	model      *killModel
 	version    int
-	unfinished int // times that NeedsRecovery was found
+	unfinished int  // times that NeedsRecovery was found
+	cut        bool // its end footer was taken away, and nobody has mended that yet
 }
 
 func newKillImage(t *testing.T, seed uint64) *killImage {
@@ -529,7 +530,10 @@ func (k *killImage) requireReadable(when string) {
 	require.NoError(k.t, err, "%s: P3: read-only", when)
 	k.model.requireSeen(k.t, readAll(k.t, d, killDiskSize), when+": read-only")
 	if d.Chain()[0].NeedsRecovery() {
+		require.True(k.t, k.cut, "%s: the end footer is not there", when)
 		k.unfinished++
+	} else {
+		k.cut = false
 	}
 	require.NoError(k.t, d.Close())
 	after, err := os.ReadFile(k.name("leaf.vhd"))
@@ -556,6 +560,7 @@ func (k *killImage) cutFooter() {
 	if !bytes.Equal(raw[:vhd.SectorSize], raw[len(raw)-vhd.SectorSize:]) {
 		return // the last one died of that
 	}
+	k.cut = true
 	require.NoError(k.t, os.Truncate(k.name("leaf.vhd"), int64(len(raw)-vhd.SectorSize)))
 }
 

@@ -8,9 +8,10 @@ import (
 
 // reserve makes sure that n bytes of the file from off on can be written
 // without the file system running full. Where that can't be had it does
-// nothing.
+// nothing. The file's size stays: behind a longer one there would be no footer
+// yet.
 func reserve(f File, off, n int64) error {
-	err := fallocate(f, 0, off, n)
+	err := fallocate(f, unix.FALLOC_FL_KEEP_SIZE, off, n)
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) || errors.Is(err, unix.EIO) {
 		return err
 	}
