@@ -195,6 +195,8 @@ func placesToLook(size int64) []place {
 	return []place{{0, 64 << 10}, {middle, 32 << 10}, {size - 32<<10, 32 << 10}}
 }
 
+func (p place) overlaps(other place) bool { return p.off < other.off+other.n && other.off < p.off+p.n }
+
 // view is what a disk reads as in one place.
 type view struct {
 	place
@@ -330,7 +332,9 @@ func (v *view) flawOf(chain []*vhd.Image, e vhd.FileExtent, err error) string {
 // requireHarmlessWrites opens the image for writing and changes it. before is what it read as, err why it was refused.
 func (s subject) requireHarmlessWrites(t testing.TB, before []view, refused error) {
 	t.Helper()
+	file := mustReadFile(t, s.mem, s.name)
 	var after []view
+	var leaf witnessLayer
 	requireLittleMemory(t, func() {
 		d, rec, err := s.open(t, true)
 		if err != nil {
@@ -338,6 +342,7 @@ func (s subject) requireHarmlessWrites(t testing.TB, before []view, refused erro
 			return
 		}
 		require.NoError(t, refused, "what can't be read can't be written")
+		leaf = newWitnessLayer(d.Chain()[0], file)
 		requireSameViews(t, before, lookAt(t, d))
 		after = changeViews(t, d, before)
 		requireSameViews(t, after, lookAt(t, d))
@@ -350,7 +355,7 @@ func (s subject) requireHarmlessWrites(t testing.TB, before []view, refused erro
 		}
 	})
 	if after != nil {
-		s.requireFinished(t, after)
+		s.requireFinished(t, after, leaf)
 	}
 }
 
@@ -368,14 +373,18 @@ func (s subject) requireLeftAlone(t testing.TB, rec *vhdtest.RecordFS, err, refu
 // mostToReread is the largest file that is looked at as a whole: the blocks of a hostile image have up to 256 MiB.
 const mostToReread = 4 << 20
 
-// requireFinished opens an image again after it was written.
-func (s subject) requireFinished(t testing.TB, want []view) {
+// requireFinished opens an image again after it was written. before is what it was.
+func (s subject) requireFinished(t testing.TB, want []view, before witnessLayer) {
 	t.Helper()
 	d, _, err := s.open(t, false)
 	require.NoError(t, err)
-	require.False(t, d.Chain()[0].NeedsRecovery())
+	img := d.Chain()[0]
+	require.False(t, img.NeedsRecovery())
+	require.Equal(t, before.footer, img.Footer())
+	h, _ := img.Header()
+	require.Equal(t, before.header, h)
 	requireSameViews(t, want, lookAt(t, d))
-	small := d.Chain()[0].FileSize() <= mostToReread
+	small := img.FileSize() <= mostToReread
 	if small {
 		s.witness(t, d).requireViews(t, want)
 	}
@@ -384,6 +393,7 @@ func (s subject) requireFinished(t testing.TB, want []view) {
 		return
 	}
 	file := mustReadFile(t, s.mem, s.name)
+	before.requireKept(t, file)
 	d, _, err = s.open(t, true)
 	require.NoError(t, err)
 	require.NoError(t, d.Close())

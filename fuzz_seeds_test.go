@@ -56,7 +56,7 @@ func soundSeeds(t testing.TB) [][]byte {
 	for _, img := range images {
 		seeds = append(seeds, img.Build(t))
 	}
-	seeds = append(seeds, withBatmap(t, *dynamic), withBatmap(t, *child))
+	seeds = append(seeds, withBatmap(t, *dynamic), withBatmap(t, *child), shrunk(t))
 	return append(seeds, testdataSeeds(t)...)
 }
 
@@ -68,6 +68,16 @@ func withBatmap(t testing.TB, img vhdtest.Image) []byte {
 	copy(file[2048+512:], "tdbatmap")
 	binary.BigEndian.PutUint64(file[2048+512+8:], 2048+1024)
 	binary.BigEndian.PutUint32(file[2048+512+16:], 1)
+	return file
+}
+
+// shrunk is a disk that was made smaller, and kept its blocks.
+func shrunk(t testing.TB) []byte {
+	t.Helper()
+	img := vhdtest.NewDynamic(16<<10, vhdtest.Block{Index: 9, Data: fill(9, 1024)}, vhdtest.Block{Index: 1}, vhdtest.Block{Index: 15, Gap: 2048})
+	img.BlockSize = 1024
+	file := img.Build(t)
+	vhdtest.EditFooters(t, file, func(f []byte) { binary.BigEndian.PutUint64(f[48:], 3<<10) })
 	return file
 }
 

@@ -2,6 +2,7 @@ package vhd_test
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -77,6 +78,59 @@ func (l *witnessLayer) isMisplaced(off int64) bool {
 		}
 	}
 	return off+l.bitmapArea > l.footerOff || end > l.footerOff && off != l.last
+}
+
+// keptBytes are the file's bytes that no writer has a reason to change: what locators point to, and blocks behind the
+// disk's end, as a disk has that was made smaller. What lies over something else is left out.
+func (l *witnessLayer) keptBytes() []place {
+	if l.footer.Type == vhd.Fixed {
+		return nil
+	}
+	var kept []place
+	add := func(p place) {
+		table := place{l.header.TableOffset, (int64(l.header.MaxTableEntries)*4 + 511) / 512 * 512}
+		if p.off >= 512 && p.off <= l.footerOff-p.n && !p.overlaps(table) {
+			kept = append(kept, p)
+		}
+	}
+	for _, loc := range l.header.Locators {
+		if l.footer.Type == vhd.Differencing && loc.Code != 0 && loc.DataLength > 0 && loc.DataLength <= 64<<10 {
+			add(place{loc.DataOffset, loc.DataLength})
+		}
+	}
+	nblocks := (l.footer.CurrentSize + l.header.BlockSize - 1) / l.header.BlockSize
+	blockBytes := l.bitmapArea + l.header.BlockSize
+	used := make([]bool, len(l.file)/vhd.SectorSize+1)
+	for block := range int64(l.header.MaxTableEntries) {
+		p := place{l.blockOff(block), blockBytes}
+		if p.off < 0 || l.isMisplaced(p.off) {
+			continue
+		}
+		sectors := used[p.off/vhd.SectorSize : min(p.off+p.n, int64(len(l.file)))/vhd.SectorSize]
+		if block < nblocks {
+			for i := range sectors {
+				sectors[i] = true
+			}
+		} else if !slices.Contains(sectors, true) {
+			add(p)
+		}
+	}
+	return kept
+}
+
+// requireKept makes sure that a writer left alone what is not its own.
+func (l *witnessLayer) requireKept(t testing.TB, after []byte) {
+	t.Helper()
+	for _, p := range l.keptBytes() {
+		require.GreaterOrEqual(t, int64(len(after)), p.off+p.n)
+		requireSameBytes(t, l.file[p.off:p.off+p.n], after[p.off:p.off+p.n], p.off)
+	}
+	if l.footer.Type == vhd.Fixed {
+		return
+	}
+	from := l.header.TableOffset + (l.footer.CurrentSize+l.header.BlockSize-1)/l.header.BlockSize*4
+	end := l.header.TableOffset + int64(l.header.MaxTableEntries)*4
+	requireSameBytes(t, l.file[from:end], after[from:end], from)
 }
 
 // sector reads a sector of the disk into p, which is zeros.
