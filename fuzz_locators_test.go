@@ -45,17 +45,38 @@ func FuzzLocators(f *testing.F) {
 		for _, ref := range refs {
 			require.NotEmpty(t, ref.Origin)
 			require.True(t, ref.Origin == "Mac " || !strings.Contains(ref.Path, "\x00"), "%q", ref.Path)
+			requireSamePathAgain(t, ref)
 		}
 		mem := files.mem.Clone()
 		require.NoError(t, mem.WriteFile("root/d/child.vhd", file))
-		for root, opts := range map[string]vhd.Options{
-			"root/d": {},
-			"root":   {Root: "root", Search: []string{"root/pool"}},
+		carelessly := func(stored string) []string { return []string{stored, "root/d/" + stored} }
+		for _, opts := range []vhd.Options{
+			{},
+			{Root: "root", Search: []string{"root/pool"}},
+			{Root: "root", MapPath: carelessly},
 		} {
+			root := opts.Root
+			if root == "" {
+				root = "root/d"
+			}
 			opts.FS = mem
 			requireSameAnswer(t, root, "root/d/child.vhd", opts)
 		}
 	})
+}
+
+// requireSamePathAgain encodes a path that was decoded. Some have no way back: what was no text, and aliases.
+func requireSamePathAgain(t testing.TB, ref vhd.ParentRef) {
+	t.Helper()
+	for _, code := range []vhd.PlatformCode{vhd.W2ru, vhd.Wi2r, vhd.MacX} {
+		raw, err := code.EncodePath(ref.Path)
+		if err != nil || ref.Origin != code.String() {
+			continue
+		}
+		again, err := code.DecodePath(raw)
+		require.NoError(t, err)
+		require.True(t, again == ref.Path || code == vhd.MacX && strings.HasPrefix(again, "file:"), "%q became %q", ref.Path, again)
+	}
 }
 
 // requireSameAnswer opens a child twice: nothing outside of root is asked for, few questions are asked, and they and

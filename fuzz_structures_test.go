@@ -85,6 +85,7 @@ func FuzzFooter(f *testing.F) {
 		require.GreaterOrEqual(t, footer.CurrentSize, int64(0))
 		require.GreaterOrEqual(t, footer.OriginalSize, int64(0))
 		require.NotEmpty(t, fmt.Sprint(footer.Type, footer.Geometry, footer.ID))
+		require.GreaterOrEqual(t, footer.Geometry.Size(), int64(0))
 		vhd.GeometryOf(footer.CurrentSize)
 	})
 }
