@@ -66,11 +66,20 @@ func (o *operator) createBase() {
 // form is a size and a block size: a small disk, or one of two windows.
 func (o *operator) form() (size, block int64) {
 	block = 512 << o.UpTo(6)
+	size = int64(1+o.UpTo(100)) * vhd.SectorSize
 	if o.OneIn(16) {
-		block = max(block, 8192)
-		return 2<<20 + int64(o.UpTo(20)-10)*vhd.SectorSize, block
+		size = 2<<20 + int64(o.UpTo(20)-10)*vhd.SectorSize
 	}
-	return int64(1+o.UpTo(100)) * vhd.SectorSize, block
+	return size, notTooMany(block, size)
+}
+
+// notTooMany is a block size with which a disk has hundreds of blocks at most. More take seconds without a cache: every
+// block of a window needs the window's map, and the map all its blocks.
+func notTooMany(block, size int64) int64 {
+	if size > 1<<20 {
+		return max(block, 8192)
+	}
+	return block
 }
 
 func (o *operator) create(opts vhd.CreateOptions) {
@@ -175,6 +184,7 @@ func (o *operator) newChild() {
 	opts.Size, opts.BlockSize = o.form()
 	if o.Bit() {
 		opts.Size = 0
+		opts.BlockSize = notTooMany(opts.BlockSize, size)
 	} else {
 		size = opts.Size
 	}
