@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/go-vhd/vhd"
@@ -88,8 +89,9 @@ func (c *CrashFS) Crash(rng *rand.Rand) *MemFS { return c.CrashWith(randomPicks(
 // CrashWith is Crash with the chances taken by pick, which returns a number of
 // [0, n). Where it always returns 0, nothing is found but what is durable.
 // Where it always returns n-1, everything is, in zeroed space. See
-// [EveryPick].
-func (c *CrashFS) CrashWith(pick func(n int) int) *MemFS {
+// [EveryPick]. Of files that names leaves out only what is durable is found; no
+// names are all.
+func (c *CrashFS) CrashWith(pick func(n int) int, names ...string) *MemFS {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found := &MemFS{Now: c.live.Now, nodes: make(map[string]*memNode, len(c.live.nodes))}
@@ -98,11 +100,15 @@ func (c *CrashFS) CrashWith(pick func(n int) int) *MemFS {
 			found.nodes[name] = &memNode{mode: node.mode, modTime: node.modTime, data: newSparse()}
 		}
 	}
-	names := c.crashNames(pick)
-	made := make(map[*crashNode]*memNode, len(names))
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		node := names[name]
+	nodes := c.crashNames(pick)
+	made := make(map[*crashNode]*memNode, len(nodes))
+	for _, name := range slices.Sorted(maps.Keys(nodes)) {
+		node := nodes[name]
 		if made[node] == nil {
+			pick := pick
+			if len(names) > 0 && !slices.Contains(names, strings.TrimPrefix(name, "/")) {
+				pick = func(int) int { return 0 }
+			}
 			made[node] = &memNode{mode: node.live.mode, modTime: node.live.modTime, data: node.crash(c.opts, c.noise, pick)}
 		}
 		found.nodes[name] = made[node]

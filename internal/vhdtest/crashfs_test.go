@@ -183,6 +183,16 @@ func TestNothingIsFoundButWhatIsDurableWhereNothingElseIsPicked(t *testing.T) {
 	require.Equal(t, "yyyyx", picture(t, c.Live(), "a"))
 }
 
+func TestOfFilesThatNobodyAsksForOnlyWhatIsDurableIsFound(t *testing.T) {
+	c, f := based(t, vhdtest.CrashOptions{}, "AB")
+	other := openFile(t, c, "b", rw)
+	require.NoError(t, c.SyncDir("."))
+	writeAt(t, f, fill('y', 512), 0)
+	writeAt(t, other, fill('z', 512), 0)
+	require.Equal(t, "yB", picture(t, c.CrashWith(everything, "a"), "a"))
+	require.Empty(t, picture(t, c.CrashWith(everything, "a"), "b"))
+}
+
 func TestWhatASectorHeldAlreadyIsNoNewState(t *testing.T) {
 	c, f := based(t, vhdtest.CrashOptions{}, "AB")
 	writeAt(t, f, fill('A', 512), 0)

@@ -28,9 +28,8 @@ type Fault struct {
 // A test arms it with Fault{At: 1}, Fault{At: 2} and so on, until the
 // scenario ends without [FaultFS.Fired].
 type FaultFS struct {
-	inner vhd.FS
-
 	mu    sync.Mutex
+	inner vhd.FS
 	fault Fault // Err is nil: no fault
 	count int
 	fired int
@@ -54,6 +53,37 @@ func (f *FaultFS) Disarm() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fault = Fault{}
+}
+
+// SetInner has all calls to come go to another FS, as after a restart of the
+// machine. Files that are open stay where they are.
+func (f *FaultFS) SetInner(inner vhd.FS) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.inner = inner
+}
+
+// Unharmed calls do, and meanwhile no call fails or counts.
+func (f *FaultFS) Unharmed(do func()) {
+	armed := f.exchange(Fault{})
+	defer f.exchange(armed)
+	do()
+}
+
+// exchange changes what is to fail and returns what was.
+func (f *FaultFS) exchange(fault Fault) Fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.fault
+	f.fault = fault
+	return was
+}
+
+// under is the FS that calls go to.
+func (f *FaultFS) under() vhd.FS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.inner
 }
 
 func (f *FaultFS) set(fault Fault) {
@@ -106,7 +136,7 @@ func (f *FaultFS) OpenFile(name string, flag int, perm fs.FileMode) (vhd.File, e
 	if err := f.check(Op{Kind: OpOpen, Name: name, Flag: flag}); err != nil {
 		return nil, err
 	}
-	file, err := f.inner.OpenFile(name, flag, perm)
+	file, err := f.under().OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +148,7 @@ func (f *FaultFS) Rename(oldname, newname string) error {
 	if err := f.check(Op{Kind: OpRename, Name: oldname, To: newname}); err != nil {
 		return err
 	}
-	return f.inner.Rename(oldname, newname)
+	return f.under().Rename(oldname, newname)
 }
 
 // Remove is FS.Remove.
@@ -126,7 +156,7 @@ func (f *FaultFS) Remove(name string) error {
 	if err := f.check(Op{Kind: OpRemove, Name: name}); err != nil {
 		return err
 	}
-	return f.inner.Remove(name)
+	return f.under().Remove(name)
 }
 
 // ReadDir is FS.ReadDir.
@@ -134,7 +164,7 @@ func (f *FaultFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err := f.check(Op{Kind: OpReadDir, Name: name}); err != nil {
 		return nil, err
 	}
-	return f.inner.ReadDir(name)
+	return f.under().ReadDir(name)
 }
 
 // SyncDir is FS.SyncDir.
@@ -142,7 +172,7 @@ func (f *FaultFS) SyncDir(name string) error {
 	if err := f.check(Op{Kind: OpSyncDir, Name: name}); err != nil {
 		return err
 	}
-	return f.inner.SyncDir(name)
+	return f.under().SyncDir(name)
 }
 
 // Linking returns f as an FS that has a Link method. It needs a wrapped FS
@@ -155,7 +185,7 @@ func (l faultLinker) Link(oldname, newname string) error {
 	if err := l.check(Op{Kind: OpLink, Name: oldname, To: newname}); err != nil {
 		return err
 	}
-	return link(l.inner, oldname, newname)
+	return link(l.under(), oldname, newname)
 }
 
 type faultFile struct {

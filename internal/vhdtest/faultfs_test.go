@@ -141,3 +141,38 @@ func TestFaultsReachLinks(t *testing.T) {
 	require.ErrorIs(t, linkErr, syscall.EIO)
 	require.NoError(t, fsys.Linking().Link("a", "b"))
 }
+
+func TestNothingFailsAndNothingCountsUnharmed(t *testing.T) {
+	m := vhdtest.NewMemFS()
+	fsys := vhdtest.NewFaultFS(m)
+	f := openFile(t, fsys, "a", rw)
+	fsys.Arm(vhdtest.Fault{At: 2})
+	require.NoError(t, f.Truncate(1))
+	fsys.Unharmed(func() {
+		require.NoError(t, f.Truncate(2))
+		require.NoError(t, f.Truncate(3))
+	})
+	require.ErrorIs(t, f.Truncate(4), syscall.EIO)
+}
+
+func TestAfterARestartCallsGoToAnotherStorage(t *testing.T) {
+	before, after := vhdtest.NewMemFS(), vhdtest.NewMemFS()
+	fsys := vhdtest.NewFaultFS(before)
+	fsys.Arm(vhdtest.Fault{At: 2, All: true})
+	require.NoError(t, scenarioOf(fsys, "old"))
+	fsys.SetInner(after)
+	require.ErrorIs(t, scenarioOf(fsys, "new"), syscall.EIO, "what is to fail stays")
+	require.NoError(t, scenarioOf(fsys, "new"))
+	_, err := before.Stat("old")
+	require.NoError(t, err)
+	_, err = after.Stat("new")
+	require.NoError(t, err)
+	_, err = before.Stat("new")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+// scenarioOf makes a file in one call.
+func scenarioOf(fsys vhd.FS, name string) error {
+	_, err := fsys.OpenFile(name, rw, 0o644)
+	return err
+}
