@@ -2,372 +2,436 @@ package vhd_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/go-vhd/vhd"
 	"github.com/go-vhd/vhd/internal/vhdtest"
-	"github.com/stretchr/testify/require"
 )
 
 // The promise of the package's documentation, on a storage that loses power: it
-// is stopped before every single write, change of size and fsync, inside calls
-// and in the middle of recovering, and what was not synced persists in any
-// subset.
+// is stopped before every single change, inside calls and in the middle of
+// recovering, and what was not synced persists in any subset.
 
-// crashDisk is the disk that the crash tests use, small so that a few writes
-// touch everything.
+// crashRun is one run of a program, and what is looked at along it.
+type crashRun struct {
+	world *world
+	rng   *rand.Rand
+	// choose says what to look at before a change of the storage.
+	choose func(r *crashRun)
+
+	step    *step // at work
+	changes int   // that it has made
+	others  bool  // somebody writes beside it
+
+	// faulty says that the storage does worse than losing power: a footer may be
+	// gone from the end.
+	faulty bool
+
+	states int // looked at
+	torn   int // of these, those where a write of several sectors was there in part
+
+	failure error
+}
+
+func newCrashRun(leaf *leafFiles, seed uint64, choose func(*crashRun)) *crashRun {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	r := &crashRun{world: newWorld(leaf, rng), rng: rng, choose: choose}
+	r.world.onOp = r.before
+	return r
+}
+
+// run runs a program and closes the leaf. It returns what broke a promise, or
+// nil.
+func (r *crashRun) run(p program) (failure error) {
+	defer func() {
+		if p := recover(); p != nil {
+			failure = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	if err := r.world.open(); err != nil {
+		return err
+	}
+	for i := range p {
+		r.runStep(&p[i])
+	}
+	r.runStep(&step{op: closeAtTheEnd})
+	return r.failure
+}
+
+var closeAtTheEnd = &operation{name: "close", run: func(w *world, _ step) error { return w.close() }}
+
+// runStep runs one step and looks at what is there after it.
+func (r *crashRun) runStep(s *step) {
+	r.step, r.changes = s, 0
+	if r.failure != nil {
+		return
+	}
+	err := s.op.run(r.world, *s)
+	if err == nil && s.op != closeAtTheEnd {
+		err = r.world.readLive()
+	}
+	if err != nil {
+		r.fail(fmt.Errorf("%v: %w", s, err))
+	}
+	r.choose(r)
+}
+
+func (r *crashRun) fail(err error) {
+	if r.failure == nil {
+		r.failure = err
+	}
+}
+
+// before is called before every change of the storage.
+func (r *crashRun) before(op vhdtest.Op) {
+	if r.failure != nil {
+		return
+	}
+	if !r.others {
+		r.letOthersIn(op)
+	}
+	states := r.states
+	r.choose(r)
+	if r.failure != nil && r.states > states {
+		r.failure = fmt.Errorf("crash before %v: %w", op, r.failure)
+	}
+}
+
+// letOthersIn does what the step says is done beside it at this moment. While an
+// fsync runs a file can't grow: who tries would wait, and so would we.
+func (r *crashRun) letOthersIn(op vhdtest.Op) {
+	r.others = true
+	defer func() { r.others = false }()
+	for _, b := range r.step.beside {
+		if b.at != r.changes || op.Kind == vhdtest.OpSync && !r.world.holds(b.piece) {
+			continue
+		}
+		if err := b.op.run(r.world, b.step); err != nil {
+			r.fail(fmt.Errorf("%v: %w", b.step, err))
+		}
+	}
+	r.changes++
+}
+
+// looking says how far to go into what is found after a crash.
+type looking int
+
 const (
-	crashDiskSize = 48 << 10
-	crashSectors  = crashDiskSize / vhd.SectorSize
-
-	// crashStates of a program are looked at whatever it does, then fewer.
-	crashStates = 1000
+	reading         looking = iota // it is only read
+	recovering                     // and recovered, with crashes meanwhile
+	recoveringAgain                // and these are recovered, with crashes meanwhile
 )
 
-// crashLeaf is a kind of leaf and the storage that it must survive on.
-type crashLeaf struct {
-	name      string
-	blockSize int64
-	parent    vhd.DiskType // 0: none
-	leaf      vhd.DiskType
-	options   vhdtest.CrashOptions
+// look looks at what a crash left: it must be readable without being changed,
+// and writable after recovering by itself.
+func (r *crashRun) look(state *vhdtest.MemFS, how looking) {
+	r.states++
+	if err := r.lookAt(state, how); err != nil {
+		r.fail(err)
+	}
 }
 
-func crashLeaves() []crashLeaf {
-	var leaves []crashLeaf
-	for _, order := range []vhdtest.Order{vhdtest.AnyOrder, vhdtest.AppendOrder, vhdtest.PrefixOrder} {
-		for _, blockSize := range []int64{512, 4096, 16 << 10} {
-			zeros := vhdtest.CrashOptions{Order: order, Space: vhdtest.SpaceZeros}
-			stale := vhdtest.CrashOptions{Order: order, Space: vhdtest.SpaceStale}
-			name := func(kind string) string { return fmt.Sprintf("%s of %d byte blocks, order %d", kind, blockSize, order) }
-			leaves = append(leaves,
-				crashLeaf{name("dynamic"), blockSize, 0, vhd.Dynamic, zeros},
-				crashLeaf{name("child of dynamic"), blockSize, vhd.Dynamic, vhd.Differencing, stale},
-				crashLeaf{name("child of fixed"), blockSize, vhd.Fixed, vhd.Differencing, stale})
+func (r *crashRun) lookAt(state *vhdtest.MemFS, how looking) error {
+	w := r.world
+	if err := r.lookAtImage(state, leafName, w.promise); err != nil {
+		return err
+	}
+	if err := r.lookAtMade(state); err != nil {
+		return err
+	}
+	if how > reading {
+		if err := r.recover(state, how); err != nil {
+			return fmt.Errorf("recovering: %w", err)
 		}
 	}
-	return append(leaves, crashLeaf{name: "fixed", blockSize: 512, leaf: vhd.Fixed})
-}
-
-// prepare makes the leaf, and its parent with content.
-func (l crashLeaf) prepare(t *testing.T) (base *vhdtest.MemFS, content []byte) {
-	t.Helper()
-	base = vhdtest.NewMemFS()
-	content = make([]byte, crashDiskSize)
-	opts := vhd.CreateOptions{Options: vhd.Options{FS: base}, Type: l.leaf, Size: crashDiskSize, BlockSize: l.blockSize}
-	if l.parent != 0 {
-		parent, err := vhd.Create("base.vhd", vhd.CreateOptions{Options: opts.Options, Type: l.parent, Size: crashDiskSize, BlockSize: 8192})
-		require.NoError(t, err)
-		for sector := 0; sector < crashSectors; sector += 3 {
-			copy(content[sector*vhd.SectorSize:], stamp(sector, 0))
-			_, err = parent.WriteAt(stamp(sector, 0), int64(sector)*vhd.SectorSize)
-			require.NoError(t, err)
-		}
-		require.NoError(t, parent.Close())
-		opts.Parent = "base.vhd"
+	if parent, _ := state.ReadFile(baseName); !bytes.Equal(parent, w.leaf.parent) {
+		return errors.New("P3: the parent changed")
 	}
-	leaf, err := vhd.Create("leaf.vhd", opts)
-	require.NoError(t, err)
-	require.NoError(t, leaf.Close())
-	return base, content
+	return nil
 }
 
-// stamp is what version n of a sector holds.
-func stamp(sector, version int) []byte {
-	return bytes.Repeat(fmt.Appendf(nil, "%07d.%07d ", sector, version), vhd.SectorSize/16)
-}
-
-// sectorStates knows of each sector what may be read after a crash.
-type sectorStates struct {
-	now     []byte
-	allowed [][][]byte // by sector: what was synced, and every version since
-}
-
-func newSectorStates(content []byte) *sectorStates {
-	s := &sectorStates{now: slices.Clone(content), allowed: make([][][]byte, crashSectors)}
-	s.synced(content)
-	return s
-}
-
-// writing notes that p is being written.
-func (s *sectorStates) writing(p []byte, off int) {
-	copy(s.now[off:], p)
-	for sector := off / vhd.SectorSize; sector*vhd.SectorSize < off+len(p); sector++ {
-		s.allowed[sector] = append(s.allowed[sector], slices.Clone(s.sector(sector)))
-	}
-}
-
-func (s *sectorStates) sector(sector int) []byte {
-	return s.now[sector*vhd.SectorSize:][:vhd.SectorSize]
-}
-
-// synced notes that what content holds is durable.
-func (s *sectorStates) synced(content []byte) {
-	for sector := range s.allowed {
-		at := content[sector*vhd.SectorSize:][:vhd.SectorSize]
-		last := slices.IndexFunc(s.allowed[sector], func(v []byte) bool { return bytes.Equal(v, at) })
-		if last < 0 {
-			s.allowed[sector] = [][]byte{slices.Clone(at)}
-			continue
-		}
-		s.allowed[sector] = s.allowed[sector][last:]
-	}
-}
-
-// crashRun is one program on one leaf, and what is checked along it.
-type crashRun struct {
-	t       *testing.T
-	leaf    crashLeaf
-	rng     *rand.Rand
-	states  *sectorStates
-	parent  []byte // its file
-	program []string
-	syncing bool // Sync is at work, and lets others write
-	closing bool // Close is at work
-	count   int  // states looked at
-	torn    int  // of these, in how many a write of several sectors was there in part
-}
-
-func (r *crashRun) failf(format string, args ...any) {
-	r.t.Helper()
-	r.t.Fatalf("%s: after %v: %s", r.leaf.name, r.program, fmt.Sprintf(format, args...))
-}
-
-// check looks at what a crash left: it must be readable without being changed,
-// and writable after recovering by itself, crashes meanwhile included.
-func (r *crashRun) check(state *vhdtest.MemFS, depth int) {
-	r.t.Helper()
-	r.count++
-	before, err := state.ReadFile("leaf.vhd")
+// lookAtImage opens an image read-only.
+func (r *crashRun) lookAtImage(state *vhdtest.MemFS, name string, p *promise) error {
+	before, err := state.ReadFile(name)
 	if err != nil {
-		r.failf("the leaf is lost: %v", err)
+		return fmt.Errorf("P3: %w", err)
 	}
-	disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: state})
+	disk, err := vhd.Open(name, &vhd.Options{FS: state})
 	if err != nil {
-		r.failf("P3: read-only: %v", err)
+		return fmt.Errorf("P3: read-only: %w", err)
 	}
-	r.compare(disk, "read-only")
-	if depth == 2 && r.leaf.options.Order != vhdtest.AnyOrder && disk.Chain()[0].NeedsRecovery() {
-		r.failf("the footer is not at the end, though appends persist in order")
-	}
-	if err := disk.Close(); err != nil {
-		r.failf("close: %v", err)
-	}
-	if after, _ := state.ReadFile("leaf.vhd"); !bytes.Equal(before, after) {
-		r.failf("P3: opening read-only changed the file")
-	}
-	if depth > 0 {
-		r.recover(state, depth)
-	}
-	if parent, _ := state.ReadFile("base.vhd"); !bytes.Equal(parent, r.parent) {
-		r.failf("P3: the parent changed")
-	}
-}
-
-// recover opens for writing what a crash left, and crashes again meanwhile.
-func (r *crashRun) recover(state *vhdtest.MemFS, depth int) {
-	r.t.Helper()
-	storage := vhdtest.NewCrashFS(state, r.leaf.options)
-	storage.OnOp = func(vhdtest.Op) {
-		if r.rng.IntN(4) == 0 {
-			r.check(storage.Crash(r.rng), depth-1)
-		}
-	}
-	disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: storage, Writable: true})
+	content, err := readWhole(disk)
 	if err != nil {
-		r.failf("P3: writable: %v", err)
+		return fmt.Errorf("P3: read-only: %w", err)
 	}
-	if disk.Chain()[0].NeedsRecovery() {
-		r.failf("P3: opened for writing, it still needs recovery")
+	torn, err := p.afterCrash(content)
+	if err != nil {
+		return err
 	}
-	r.compare(disk, "recovered")
-	sector := r.rng.IntN(crashSectors)
-	allowed := r.states.allowed[sector]
-	r.states.allowed[sector] = append(slices.Clone(allowed), stamp(sector, -1))
-	if _, err := disk.WriteAt(stamp(sector, -1), int64(sector)*vhd.SectorSize); err != nil {
-		r.failf("P3: write after recovering: %v", err)
-	}
-	if err := disk.Close(); err != nil {
-		r.failf("P3: close after recovering: %v", err)
-	}
-	r.states.allowed[sector] = [][]byte{stamp(sector, -1)}
-	r.check(storage.Crash(r.rng), 0)
-	r.states.allowed[sector] = allowed
-}
-
-// compare reads the disk: every sector must be one of its allowed versions.
-func (r *crashRun) compare(disk *vhd.Disk, when string) {
-	r.t.Helper()
-	content := make([]byte, crashDiskSize)
-	if _, err := disk.ReadAt(content, 0); err != nil {
-		r.failf("%s: read: %v", when, err)
-	}
-	var old, fresh bool
-	for sector, versions := range r.states.allowed {
-		got := content[sector*vhd.SectorSize:][:vhd.SectorSize]
-		at := slices.IndexFunc(versions, func(v []byte) bool { return bytes.Equal(v, got) })
-		if at < 0 {
-			promise := "P2: neither old nor new"
-			if len(versions) == 1 {
-				promise = "P1: not what was synced"
-			}
-			r.failf("%s: sector %d: %s: %.20q…", when, sector, promise, got)
-		}
-		old = old || len(versions) > 1 && at == 0
-		fresh = fresh || at > 0
-	}
-	if old && fresh {
+	if torn {
 		r.torn++
 	}
+	if !r.faulty && r.world.leaf.storage.Order != vhdtest.AnyOrder && disk.Chain()[0].NeedsRecovery() {
+		return errors.New("the end footer is not there, though appends persist in order")
+	}
+	if err := disk.Close(); err != nil {
+		return err
+	}
+	if after, _ := state.ReadFile(name); !bytes.Equal(before, after) {
+		return errors.New("P3: opening read-only changed the file")
+	}
+	return nil
 }
 
-// run runs a program of random operations, stopped before every change.
-func (r *crashRun) run(nops int) {
-	r.t.Helper()
-	base, content := r.leaf.prepare(r.t)
-	r.states = newSectorStates(content)
-	r.parent, _ = base.ReadFile("base.vhd")
-	storage := vhdtest.NewCrashFS(base, r.leaf.options)
-	disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: storage, Writable: true})
-	require.NoError(r.t, err)
+// lookAtMade looks at the image that create makes: it is there whole, or not at
+// all before Create has returned.
+func (r *crashRun) lookAtMade(state *vhdtest.MemFS) error {
+	w := r.world
+	if w.made == nil {
+		return nil
+	}
+	if _, err := state.Stat(newName); errors.Is(err, fs.ErrNotExist) && !w.madeSafely {
+		return nil
+	}
+	return r.lookAtImage(state, newName, w.made)
+}
+
+// recover opens for writing what a crash left, writes, and looks at crashes
+// meanwhile.
+func (r *crashRun) recover(state *vhdtest.MemFS, how looking) error {
+	w := r.world
+	storage := vhdtest.NewCrashFS(state, w.leaf.storage)
 	storage.OnOp = func(op vhdtest.Op) {
-		if r.syncing && op.Kind != vhdtest.OpSync && r.rng.IntN(12) == 0 {
-			r.syncing = false
-			r.write(disk)
-			r.syncing = true
-		}
-		if r.count < crashStates || r.closing || r.rng.IntN(16) == 0 {
-			r.check(storage.Crash(r.rng), 2)
+		if r.failure == nil && r.rng.IntN(4) == 0 {
+			r.look(storage.Crash(r.rng), how-1)
 		}
 	}
-	for range nops {
-		r.step(disk)
-		r.check(storage.Crash(r.rng), 1)
+	disk, err := vhd.Open(leafName, &vhd.Options{FS: storage, Writable: true})
+	if err != nil {
+		return fmt.Errorf("P3: %w", err)
 	}
-	r.program = append(r.program, "close")
-	r.closing = true
-	require.NoError(r.t, disk.Close())
-	r.states.synced(r.states.now)
-	r.check(storage.Crash(r.rng), 1)
+	if disk.Chain()[0].NeedsRecovery() {
+		return errors.New("P3: opened for writing, it still needs recovery")
+	}
+	content, err := readWhole(disk)
+	if err != nil {
+		return err
+	}
+	if _, err := w.promise.afterCrash(content); err != nil {
+		return err
+	}
+	return r.goOn(storage, disk)
 }
 
-// step does one operation.
-func (r *crashRun) step(disk *vhd.Disk) {
-	r.t.Helper()
-	switch r.rng.IntN(8) {
-	case 0, 1:
-		r.program = append(r.program, "sync")
-		before := slices.Clone(r.states.now)
-		r.syncing = true
-		require.NoError(r.t, disk.Sync())
-		r.syncing = false
-		r.states.synced(before)
-	case 2, 3:
-		off, n := r.piece(crashDiskSize)
-		r.program = append(r.program, fmt.Sprintf("zero %d+%d", off, n))
-		r.states.writing(make([]byte, n), off)
-		require.NoError(r.t, disk.WriteZeroes(int64(off), int64(n)))
-	default:
-		r.write(disk)
+// goOn writes a sector of a disk that was recovered, and closes it.
+func (r *crashRun) goOn(storage *vhdtest.CrashFS, disk *vhd.Disk) error {
+	p := r.world.promise
+	sector := r.rng.IntN(len(p.versions))
+	versions := p.versions[sector]
+	defer func() { p.versions[sector] = versions }()
+	fresh := stamp(sector, -1)
+	p.versions[sector] = append(slices.Clone(versions), fresh)
+	if _, err := disk.WriteAt(fresh, int64(sector)*vhd.SectorSize); err != nil {
+		return err
+	}
+	if err := disk.Close(); err != nil {
+		return err
+	}
+	p.versions[sector] = [][]byte{fresh}
+	r.look(storage.Crash(r.rng), reading)
+	return nil
+}
+
+// atRandom looks at one crash before every change. A program that changes very
+// much is looked at now and then only.
+func atRandom(r *crashRun) {
+	const many = 500
+	if r.states < many || r.step.op == closeAtTheEnd || r.rng.IntN(16) == 0 {
+		r.look(r.world.storage.Crash(r.rng), recoveringAgain)
 	}
 }
 
-// write writes somewhere, also while another operation is at work.
-func (r *crashRun) write(disk *vhd.Disk) {
-	r.t.Helper()
-	off, n := r.piece(12 << 10)
-	r.program = append(r.program, fmt.Sprintf("write %d+%d", off, n))
-	p := make([]byte, 0, crashDiskSize)
-	for sector := range crashSectors {
-		p = append(p, stamp(sector, len(r.program))...)
+// crashLeaves are the kinds of leaf that programs drawn at random run on: small,
+// so that a few writes touch everything.
+func crashLeaves() []leafKind {
+	var leaves []leafKind
+	add := func(kind string, blockSize int64, parent, leaf vhd.DiskType, order vhdtest.Order, space vhdtest.Space) {
+		name := fmt.Sprintf("%s of %d byte blocks, order %d", kind, blockSize, order)
+		leaves = append(leaves, leafKind{name, 48 << 10, blockSize, parent, leaf, vhdtest.CrashOptions{Order: order, Space: space}})
 	}
-	r.states.writing(p[off:off+n], off)
-	_, err := disk.WriteAt(p[off:off+n], int64(off))
-	require.NoError(r.t, err)
+	for _, order := range []vhdtest.Order{vhdtest.AnyOrder, vhdtest.AppendOrder, vhdtest.PrefixOrder} {
+		for _, blockSize := range []int64{512, 4096, 16 << 10} {
+			add("dynamic", blockSize, 0, vhd.Dynamic, order, vhdtest.SpaceZeros)
+			add("child of dynamic", blockSize, vhd.Dynamic, vhd.Differencing, order, vhdtest.SpaceStale)
+			add("child of fixed", blockSize, vhd.Fixed, vhd.Differencing, order, vhdtest.SpaceStale)
+		}
+	}
+	add("fixed", 512, 0, vhd.Fixed, vhdtest.AnyOrder, vhdtest.SpaceZeros)
+	return leaves
 }
 
-// piece is a piece of the disk of at most so many bytes: of any, of whole
-// sectors, or of the largest blocks.
-func (r *crashRun) piece(most int) (off, n int) {
-	unit := []int{1, vhd.SectorSize, 16 << 10}[r.rng.IntN(3)]
-	off = r.rng.IntN(crashDiskSize) / unit * unit
-	n = max(r.rng.IntN(most)/unit, 1) * unit
-	return off, min(n, crashDiskSize-off)
-}
-
-// runCrashes runs a program on every kind of leaf, and says of how many states.
-// Short tests run some, and so does the race detector, which has nothing to find
-// in one goroutine.
-func runCrashes(t *testing.T, seed uint64) (count, torn int) {
+func buildLeaves(t testing.TB, kinds []leafKind) []*leafFiles {
 	t.Helper()
-	for i, leaf := range crashLeaves() {
-		if (testing.Short() || raceEnabled) && (i+int(seed))%4 != 0 {
-			continue
-		}
-		r := &crashRun{t: t, leaf: leaf, rng: rand.New(rand.NewPCG(seed, uint64(i)))}
-		r.run(8)
-		count, torn = count+r.count, torn+r.torn
+	leaves := make([]*leafFiles, len(kinds))
+	for i, kind := range kinds {
+		var err error
+		leaves[i], err = kind.build()
+		require.NoError(t, err)
 	}
-	t.Logf("%d states after crashes", count)
-	return count, torn
+	return leaves
+}
+
+// statesWanted is how many states all tests at random look at together:
+// VHD_CRASH_STATES. Under the race detector there is nothing to find in one
+// goroutine.
+func statesWanted(t testing.TB) int {
+	t.Helper()
+	if n, err := strconv.Atoi(os.Getenv("VHD_CRASH_STATES")); err == nil {
+		return n
+	}
+	if testing.Short() || raceEnabled {
+		return 20_000
+	}
+	return 220_000
+}
+
+// runCrashes runs programs, drawn from seed on, on one kind of leaf after the
+// other until that many states were looked at.
+func runCrashes(t *testing.T, seed uint64, wanted int) (states, torn int) {
+	t.Helper()
+	leaves := buildLeaves(t, crashLeaves())
+	for ; states < wanted; seed++ {
+		leaf := leaves[int(seed)%len(leaves)]
+		p := drawProgram(rand.New(rand.NewPCG(seed, 1)), 10, int(leaf.size), append(slices.Clone(operations), losePower))
+		r := newCrashRun(leaf, seed, atRandom)
+		if err := r.run(p); err != nil {
+			failShortest(t, leaf, seed, p, err)
+		}
+		states, torn = states+r.states, torn+r.torn
+	}
+	t.Logf("%d states after crashes", states)
+	return states, torn
+}
+
+// failShortest reports a program that breaks a promise, as short as it can be
+// made.
+func failShortest(t *testing.T, leaf *leafFiles, seed uint64, p program, failure error) {
+	t.Helper()
+	p, failure = shortest(p, failure, func(p program) error { return failsSoon(leaf, seed, p) })
+	failProgram(t, leaf, seed, p, failure)
+}
+
+// failProgram reports a program that breaks a promise, and how to see it again.
+func failProgram(t *testing.T, leaf *leafFiles, seed uint64, p program, failure error) {
+	t.Helper()
+	t.Fatalf("%s\n  leaf:    %s\n  program: %v\n  %v\nAgain: VHD_CRASH_SEED=%d VHD_CRASH_LEAF=%q VHD_CRASH_PROGRAM=%q go test -run TestACrashProgramOfYours .",
+		promiseIsBroken, leaf.name, p, failure, seed, leaf.name, p)
+}
+
+// promiseIsBroken is what all failures of these tests begin with.
+const promiseIsBroken = "a promise is broken after a loss of power:"
+
+// shortest leaves out and makes smaller what a program that fails needs not to
+// fail.
+func shortest(p program, failure error, fails func(program) error) (program, error) {
+	for more := true; more; {
+		more = false
+		for shorter := range p.shorter() {
+			if err := fails(shorter); err != nil {
+				p, failure, more = shorter, err, true
+				break
+			}
+		}
+	}
+	return p, failure
+}
+
+// failsSoon runs a program with some seeds.
+func failsSoon(leaf *leafFiles, seed uint64, p program) error {
+	for i := range uint64(5) {
+		if err := newCrashRun(leaf, seed+i, atRandom).run(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A failure tells the program, the leaf and the seed with which to see it again.
+func TestACrashProgramOfYours(t *testing.T) {
+	text := os.Getenv("VHD_CRASH_PROGRAM")
+	if text == "" {
+		t.Skip("runs what VHD_CRASH_PROGRAM, VHD_CRASH_LEAF and VHD_CRASH_SEED say")
+	}
+	p, err := parseProgram(text)
+	require.NoError(t, err)
+	seed, _ := strconv.ParseUint(os.Getenv("VHD_CRASH_SEED"), 10, 64)
+	for _, leaf := range buildLeaves(t, append(crashLeaves(), tinyLeaves()...)) {
+		if name := os.Getenv("VHD_CRASH_LEAF"); name == "" || name == leaf.name {
+			if err := failsSoon(leaf, seed, p); err != nil {
+				failProgram(t, leaf, seed, p, err)
+			}
+		}
+	}
 }
 
 func TestP1WhatWasSyncedIsDurable(t *testing.T) {
 	t.Parallel()
-	count, _ := runCrashes(t, 1)
-	require.Greater(t, count, 1000)
+	runCrashes(t, 1<<32, statesWanted(t)/4)
 }
 
 func TestP2SectorsInFlightAreOldOrNew(t *testing.T) {
 	t.Parallel()
-	runCrashes(t, 2)
+	runCrashes(t, 2<<32, statesWanted(t)/4)
 }
 
 func TestP3EveryCrashOpensAndRecovers(t *testing.T) {
 	t.Parallel()
-	runCrashes(t, 3)
+	runCrashes(t, 3<<32, statesWanted(t)/4)
 }
 
 // P4 promises nothing. That writes of several sectors are found done in part
 // shows that the storage of these tests does what P1 to P3 are tested against.
 func TestP4WritesOfSeveralSectorsAreNotAtomic(t *testing.T) {
 	t.Parallel()
-	_, torn := runCrashes(t, 4)
+	_, torn := runCrashes(t, 4<<32, statesWanted(t)/4)
 	require.Positive(t, torn)
 }
 
-func TestCreateAppearsWholeOrNotAtAll(t *testing.T) {
-	t.Parallel()
-	for _, link := range []bool{false, true} {
-		for seed := range uint64(40) {
-			rng := rand.New(rand.NewPCG(seed, 7))
-			storage := vhdtest.NewCrashFS(vhdtest.NewMemFS(), vhdtest.CrashOptions{})
-			made := false
-			check := func() {
-				state := storage.Crash(rng)
-				disk, err := vhd.Open("new.vhd", &vhd.Options{FS: state, Writable: true})
-				if !made && err != nil {
-					require.ErrorIs(t, err, fs.ErrNotExist)
-					return
-				}
-				require.NoError(t, err)
-				require.NoError(t, disk.Close())
-			}
-			storage.OnOp = func(vhdtest.Op) { check() }
-			opts := vhd.CreateOptions{Options: vhd.Options{FS: storage}, Size: crashDiskSize}
-			if link {
-				opts.FS = storage.Linking()
-			}
-			disk, err := vhd.Create("new.vhd", opts)
-			require.NoError(t, err)
-			made = true
-			check()
-			require.NoError(t, disk.Close())
-			check()
-		}
+func TestAProgramIsReadBackFromItsText(t *testing.T) {
+	for seed := range uint64(200) {
+		p := drawProgram(rand.New(rand.NewPCG(seed, 4)), 10, 48<<10, operations)
+		again, err := parseProgram(p.String())
+		require.NoError(t, err)
+		require.Equal(t, p.String(), again.String())
 	}
+	for _, text := range []string{"", "fly", "write x", "sync | write 0+512", "sync | 1 fly"} {
+		_, err := parseProgram(text)
+		require.Error(t, err, "%q", text)
+	}
+}
+
+// A program that fails whenever it writes sector 3 is shown as that write alone.
+func TestAProgramThatFailsIsShownAsShortAsCanBe(t *testing.T) {
+	p, err := parseProgram("zero 0+4096; write 100+9000; sync | 1 write 512+512 | 2 zero 0+512; write 1024+1024; reopen")
+	require.NoError(t, err)
+	fails := func(p program) error {
+		for _, s := range p {
+			if s.op.name == "write" && s.off <= 3*512 && s.off+s.n >= 4*512 {
+				return errors.New("sector 3")
+			}
+		}
+		return nil
+	}
+	shortened, failure := shortest(p, fails(p), fails)
+	require.EqualError(t, failure, "sector 3")
+	require.Equal(t, "write 1024+1024", shortened.String())
 }

@@ -1,0 +1,127 @@
+package vhd_test
+
+import (
+	"hash/maphash"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-vhd/vhd"
+	"github.com/go-vhd/vhd/internal/vhdtest"
+)
+
+// tinyLeaves are of eight sectors, in two blocks if there are blocks.
+func tinyLeaves() []leafKind {
+	tiny := func(name string, parent, leaf vhd.DiskType, order vhdtest.Order, space vhdtest.Space) leafKind {
+		return leafKind{name, 8 * vhd.SectorSize, 4 * vhd.SectorSize, parent, leaf, vhdtest.CrashOptions{Order: order, Space: space}}
+	}
+	return []leafKind{
+		tiny("fixed", 0, vhd.Fixed, vhdtest.AnyOrder, vhdtest.SpaceZeros),
+		tiny("dynamic", 0, vhd.Dynamic, vhdtest.AnyOrder, vhdtest.SpaceZeros),
+		tiny("dynamic, appends in order", 0, vhd.Dynamic, vhdtest.AppendOrder, vhdtest.SpaceZeros),
+		tiny("child", vhd.Dynamic, vhd.Differencing, vhdtest.AnyOrder, vhdtest.SpaceZeros),
+		tiny("child, garbage in new space", vhd.Dynamic, vhd.Differencing, vhdtest.AnyOrder, vhdtest.SpaceNoise),
+		tiny("child, appends in order", vhd.Fixed, vhd.Differencing, vhdtest.AppendOrder, vhdtest.SpaceZeros),
+	}
+}
+
+// eachWorkload calls f with every sequence of so many of the short steps of all
+// operations. The program is f's until it returns.
+func eachWorkload(t testing.TB, length int, f func(p program)) {
+	t.Helper()
+	var steps program
+	for _, op := range operations {
+		for _, text := range op.short {
+			p, err := parseProgram(text)
+			require.NoError(t, err)
+			steps = append(steps, p...)
+		}
+	}
+	p := make(program, length)
+	var fill func(at int)
+	fill = func(at int) {
+		if at == length {
+			f(p)
+			return
+		}
+		for _, s := range steps {
+			p[at] = s
+			fill(at + 1)
+		}
+	}
+	fill(0)
+}
+
+// everyCrash looks at every state that a crash can leave in a program's last
+// step, and behind it. Those of the steps before are looked at in programs that
+// end there.
+type everyCrash struct {
+	seed      maphash.Seed
+	recovered map[uint64]bool // by hash of the files: what is recovered from is in them alone
+	read      map[uint64]bool // likewise, as long as the same may be read
+
+	last    *step
+	changes int // of the promise
+}
+
+func (e *everyCrash) choose(r *crashRun) {
+	if r.step != e.last {
+		return
+	}
+	if changes := r.world.promise.changes; changes != e.changes {
+		clear(e.read)
+		e.changes = changes
+	}
+	for pick := range vhdtest.EveryPick() {
+		state := r.world.storage.CrashWith(pick, leafName, newName)
+		hash := e.hash(state)
+		if r.failure != nil || e.read[hash] {
+			continue
+		}
+		how := recovering
+		if e.recovered[hash] {
+			how = reading
+		}
+		e.read[hash], e.recovered[hash] = true, true
+		r.look(state, how)
+	}
+}
+
+func (e *everyCrash) hash(state *vhdtest.MemFS) uint64 {
+	var h maphash.Hash
+	h.SetSeed(e.seed)
+	for _, name := range []string{leafName, newName} {
+		if file, err := state.ReadFile(name); err == nil {
+			_, _ = h.WriteString(name)
+			_, _ = h.Write(file)
+		}
+	}
+	return h.Sum64()
+}
+
+func TestEveryCrashOfEveryShortWorkloadKeepsThePromise(t *testing.T) {
+	t.Parallel()
+	most := 3
+	if testing.Short() || raceEnabled {
+		most = 2
+	}
+	for _, leaf := range buildLeaves(t, tinyLeaves()) {
+		t.Run(leaf.name, func(t *testing.T) {
+			t.Parallel()
+			every := &everyCrash{seed: maphash.MakeSeed(), recovered: map[uint64]bool{}, read: map[uint64]bool{}}
+			workloads, states := 0, 0
+			for length := 1; length <= most; length++ {
+				eachWorkload(t, length, func(p program) {
+					every.last = &p[length-1]
+					clear(every.read)
+					r := newCrashRun(leaf, 1, every.choose)
+					if err := r.run(p); err != nil {
+						failProgram(t, leaf, 1, p, err)
+					}
+					workloads, states = workloads+1, states+r.states
+				})
+			}
+			t.Logf("%d workloads, %d states after crashes, %d recovered from", workloads, states, len(every.recovered))
+		})
+	}
+}

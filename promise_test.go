@@ -1,0 +1,136 @@
+package vhd_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/go-vhd/vhd"
+)
+
+// promise is what may be read of a disk, sector by sector: by who uses it, and
+// by who opens it after a crash.
+type promise struct {
+	// versions of each sector: what was synced last, and all that was written
+	// since. The last one is what the disk reads as now.
+	versions [][][]byte
+	// unsure are the sectors that a failed call may have written or not.
+	unsure []bool
+	// changes counts how often another content became possible, or impossible.
+	changes int
+}
+
+// newPromise is of a disk that holds content, all of it durable.
+func newPromise(content []byte) *promise {
+	p := &promise{unsure: make([]bool, len(content)/vhd.SectorSize)}
+	p.versions = make([][][]byte, len(p.unsure))
+	p.restart(content)
+	return p
+}
+
+// restart is what a crash does: what is read then is all there is.
+func (p *promise) restart(content []byte) {
+	for sector := range p.versions {
+		p.versions[sector] = [][]byte{bytes.Clone(sectorOfContent(content, sector))}
+	}
+	clear(p.unsure)
+}
+
+func sectorOfContent(content []byte, sector int) []byte {
+	return content[sector*vhd.SectorSize:][:vhd.SectorSize]
+}
+
+func (p *promise) size() int { return len(p.versions) * vhd.SectorSize }
+
+// now is what a sector reads as.
+func (p *promise) now(sector int) []byte {
+	return p.versions[sector][len(p.versions[sector])-1]
+}
+
+// writing notes that b is about to be written at off.
+func (p *promise) writing(b []byte, off int) {
+	p.changes++
+	for len(b) > 0 {
+		sector, in := off/vhd.SectorSize, off%vhd.SectorSize
+		version := bytes.Clone(p.now(sector))
+		n := copy(version[in:], b)
+		p.versions[sector] = append(p.versions[sector], version)
+		b, off = b[n:], off+n
+	}
+}
+
+// failed notes that the call which was to write n bytes at off failed: each
+// sector is as it was, or as it was to be.
+func (p *promise) failed(off, n int) {
+	for sector := off / vhd.SectorSize; sector*vhd.SectorSize < off+n; sector++ {
+		p.unsure[sector] = true
+	}
+}
+
+// mark remembers what has been written so far, for synced.
+func (p *promise) mark() []int {
+	mark := make([]int, len(p.versions))
+	for sector, versions := range p.versions {
+		mark[sector] = len(versions)
+	}
+	return mark
+}
+
+// synced notes that what had been written by mark is durable (P1).
+func (p *promise) synced(mark []int) {
+	p.changes++
+	for sector, n := range mark {
+		p.versions[sector] = slices.Clip(p.versions[sector][n-1:])
+	}
+}
+
+// live is what is wrong with what the disk reads as. What was unsure is known
+// now.
+func (p *promise) live(content []byte) error {
+	for sector := range p.versions {
+		got := sectorOfContent(content, sector)
+		if bytes.Equal(got, p.now(sector)) {
+			continue
+		}
+		versions := p.versions[sector]
+		if !p.unsure[sector] || len(versions) < 2 || !bytes.Equal(got, versions[len(versions)-2]) {
+			return fmt.Errorf("sector %d reads as %.20q…, want %.20q…", sector, got, p.now(sector))
+		}
+		p.versions[sector] = append(versions, bytes.Clone(got))
+	}
+	clear(p.unsure)
+	return nil
+}
+
+// reopened is what is wrong with what the disk reads as after a Close that
+// failed: any version may be what the file holds.
+func (p *promise) reopened(content []byte) error {
+	if _, err := p.afterCrash(content); err != nil {
+		return err
+	}
+	for sector := range p.versions {
+		p.versions[sector] = append(p.versions[sector], bytes.Clone(sectorOfContent(content, sector)))
+	}
+	clear(p.unsure)
+	return nil
+}
+
+// afterCrash is what is wrong with what the disk reads as after a crash. torn
+// says that some sectors in flight are new, and others old.
+func (p *promise) afterCrash(content []byte) (torn bool, err error) {
+	var old, fresh bool
+	for sector, versions := range p.versions {
+		got := sectorOfContent(content, sector)
+		at := slices.IndexFunc(versions, func(v []byte) bool { return bytes.Equal(v, got) })
+		if at < 0 {
+			broken := "P2: neither old nor new"
+			if len(versions) == 1 {
+				broken = "P1: not what was synced"
+			}
+			return false, fmt.Errorf("sector %d is %s: %.20q…", sector, broken, got)
+		}
+		old = old || len(versions) > 1 && at == 0
+		fresh = fresh || at > 0
+	}
+	return old && fresh, nil
+}

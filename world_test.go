@@ -1,0 +1,332 @@
+package vhd_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/go-vhd/vhd"
+	"github.com/go-vhd/vhd/internal/vhdtest"
+)
+
+// operation is one that changes files. With an entry in operations it is run by
+// the crash tests, at random and in every short workload, and by the fault
+// tests.
+type operation struct {
+	name  string
+	often int // in programs that are drawn, beside the others
+	most  int // bytes of the piece of the disk that it takes; 0: it takes none
+
+	// letsOthersIn says that others can write while it is at work.
+	letsOthersIn bool
+	// short are the steps that every short workload is made of, on the tiny
+	// disk: two blocks of four sectors, of which the very first is in the leaf.
+	short []string
+
+	// run does the step and tells the world what may be read from then on. Only
+	// the storage makes it fail.
+	run func(w *world, s step) error
+}
+
+var operations = []*operation{
+	{
+		name: "write", often: 8, most: 12 << 10, run: (*world).write,
+		short: []string{"write 0+512", "write 512+512", "write 2048+512", "write 1024+2048", "write 700+1"},
+	},
+	{
+		name: "zero", often: 4, most: 48 << 10, run: (*world).zero,
+		short: []string{"zero 0+512", "zero 0+2048", "zero 1536+1024"},
+	},
+	{
+		name: "sync", often: 5, letsOthersIn: true, run: (*world).sync,
+		short: []string{
+			"sync", "sync | 0 write 512+512", "sync | 1 write 1024+512", "sync | 1 write 2048+512", "sync | 1 zero 0+2048",
+			"sync | 2 write 1024+512", "sync | 3 write 2560+512",
+		},
+	},
+	{name: "grow", often: 1, run: (*world).grow},
+	{name: "create", often: 1, run: (*world).create, short: []string{"create"}},
+	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
+}
+
+// losePower is an operation of programs whose storage does nothing worse.
+var losePower = &operation{name: "crash", often: 1, run: (*world).losePower}
+
+const (
+	leafName = "leaf.vhd"
+	baseName = "base.vhd"
+	newName  = "new.vhd"
+)
+
+// leafKind is a kind of leaf, and the storage that it must survive on.
+type leafKind struct {
+	name      string
+	size      int64
+	blockSize int64
+	parent    vhd.DiskType // 0: none
+	leaf      vhd.DiskType
+	storage   vhdtest.CrashOptions
+}
+
+// leafFiles are the files of a leafKind.
+type leafFiles struct {
+	leafKind
+	files   *vhdtest.MemFS
+	parent  []byte // the parent's file
+	below   []byte // what the parent reads as; zeros if there is none
+	content []byte // what the leaf reads as
+}
+
+// options are those of new images. Nothing in them is left to chance.
+func (k leafKind) options(fsys vhd.FS, diskType vhd.DiskType, id byte) vhd.CreateOptions {
+	opts := vhd.CreateOptions{
+		Options: vhd.Options{FS: fsys}, Type: diskType, Size: k.size, BlockSize: k.blockSize,
+		ID: uuid.UUID{id}, Time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	if diskType == vhd.Differencing {
+		opts.Parent = baseName
+	}
+	return opts
+}
+
+// build makes the leaf, in which the first sector was written, and its parent, in
+// which every third one was.
+func (k leafKind) build() (*leafFiles, error) {
+	l := &leafFiles{leafKind: k, files: vhdtest.NewMemFS(), below: make([]byte, k.size)}
+	if k.parent != 0 {
+		opts := k.options(l.files, k.parent, 1)
+		opts.BlockSize = max(k.blockSize, 8192)
+		for sector := 0; sector < int(k.size/vhd.SectorSize); sector += 3 {
+			copy(sectorOfContent(l.below, sector), stamp(sector, 0))
+		}
+		err := createAndFill(baseName, opts, func(d *vhd.Disk) error { return writeStamps(d, l.below) })
+		if err != nil {
+			return nil, err
+		}
+		l.parent, _ = l.files.ReadFile(baseName)
+	}
+	l.content = bytes.Clone(l.below)
+	copy(l.content, stamp(0, 1))
+	return l, createAndFill(leafName, k.options(l.files, k.leaf, 2), func(d *vhd.Disk) error {
+		_, err := d.WriteAt(stamp(0, 1), 0)
+		return err
+	})
+}
+
+func createAndFill(name string, opts vhd.CreateOptions, fill func(*vhd.Disk) error) error {
+	disk, err := vhd.Create(name, opts)
+	if err != nil {
+		return err
+	}
+	if err := fill(disk); err != nil {
+		return err
+	}
+	return disk.Close()
+}
+
+// writeStamps writes the sectors of content that are not zeros.
+func writeStamps(disk *vhd.Disk, content []byte) error {
+	for sector := range len(content) / vhd.SectorSize {
+		p := sectorOfContent(content, sector)
+		if p[0] == 0 {
+			continue
+		}
+		if _, err := disk.WriteAt(p, int64(sector)*vhd.SectorSize); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stamp is what version n of a sector holds.
+func stamp(sector, version int) []byte {
+	return bytes.Repeat(fmt.Appendf(nil, "%07d.%07d ", sector, version), vhd.SectorSize/16)
+}
+
+// world is a leaf that a program is run on, and what may be read of it.
+type world struct {
+	leaf    *leafFiles
+	storage *vhdtest.CrashFS
+	faults  *vhdtest.FaultFS // around storage; nil: it does not fail
+	rng     *rand.Rand
+	onOp    func(vhdtest.Op)
+
+	disk    *vhd.Disk
+	promise *promise
+	version int // of the last stamp
+
+	made *promise // of the image that create makes; nil: there is none
+	// madeSafely says that its name is durable.
+	madeSafely bool
+}
+
+func newWorld(leaf *leafFiles, rng *rand.Rand) *world {
+	w := &world{leaf: leaf, rng: rng, promise: newPromise(leaf.content), version: 1}
+	w.setStorage(leaf.files)
+	return w
+}
+
+func (w *world) setStorage(found *vhdtest.MemFS) {
+	w.storage = vhdtest.NewCrashFS(found, w.leaf.storage)
+	w.storage.OnOp = func(op vhdtest.Op) {
+		if w.onOp != nil {
+			w.onOp(op)
+		}
+	}
+	if w.faults != nil {
+		w.faults.SetInner(w.storage)
+	}
+}
+
+// fs is the storage as the disk gets to see it.
+func (w *world) fs() vhd.FS {
+	if w.faults != nil {
+		return w.faults
+	}
+	return w.storage
+}
+
+// open opens the leaf. If that fails, the disk is as it was: none, or closed.
+func (w *world) open() error {
+	disk, err := vhd.Open(leafName, &vhd.Options{FS: w.fs(), Writable: true})
+	if err != nil {
+		return err
+	}
+	w.disk = disk
+	return nil
+}
+
+// readLive checks that the disk reads as it must.
+func (w *world) readLive() error {
+	content, err := readWhole(w.disk)
+	if err != nil {
+		return err
+	}
+	return w.promise.live(content)
+}
+
+// readWhole reads a disk. One that never was is closed.
+func readWhole(disk *vhd.Disk) ([]byte, error) {
+	if disk == nil {
+		return nil, vhd.ErrClosed
+	}
+	content := make([]byte, disk.Size())
+	_, err := disk.ReadAt(content, 0)
+	return content, err
+}
+
+func (w *world) write(s step) error { return w.writeAt(s.off, s.n) }
+
+func (w *world) writeAt(off, n int) error {
+	w.version++
+	first := off / vhd.SectorSize
+	var stamps []byte
+	for sector := first; sector*vhd.SectorSize < off+n; sector++ {
+		stamps = append(stamps, stamp(sector, w.version)...)
+	}
+	p := stamps[off-first*vhd.SectorSize:][:n]
+	w.promise.writing(p, off)
+	done, err := w.disk.WriteAt(p, int64(off))
+	if err != nil {
+		w.promise.failed(off+done, n-done)
+	}
+	return err
+}
+
+func (w *world) zero(s step) error {
+	w.promise.writing(make([]byte, s.n), s.off)
+	err := w.disk.WriteZeroes(int64(s.off), int64(s.n))
+	if err != nil {
+		w.promise.failed(s.off, s.n)
+	}
+	return err
+}
+
+// grow writes into the first block that is not there yet.
+func (w *world) grow(step) error {
+	blockSize := int(w.leaf.blockSize)
+	for off := 0; off < w.promise.size(); off += blockSize {
+		if !w.holds(piece{off, min(blockSize, w.promise.size()-off)}) {
+			return w.writeAt(off, vhd.SectorSize)
+		}
+	}
+	return nil
+}
+
+// holds says whether every block that the piece lies in is in the leaf.
+func (w *world) holds(p piece) bool {
+	if w.leaf.leaf == vhd.Fixed {
+		return true
+	}
+	blockSize := int(w.leaf.blockSize)
+	for off := p.off / blockSize * blockSize; off < p.off+p.n; off += blockSize {
+		there := false
+		for e, err := range w.disk.Extents(int64(off), int64(min(blockSize, w.promise.size()-off))) {
+			there = there || err == nil && e.Depth == 0
+		}
+		if !there {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *world) sync(step) error {
+	mark := w.promise.mark()
+	if err := w.disk.Sync(); err != nil {
+		return err
+	}
+	w.promise.synced(mark)
+	return nil
+}
+
+// reopen closes the leaf, and opens it again.
+func (w *world) reopen(step) error {
+	if err := w.close(); err != nil {
+		return err
+	}
+	return w.open()
+}
+
+func (w *world) close() error {
+	mark := w.promise.mark()
+	if err := w.disk.Close(); err != nil {
+		return err
+	}
+	w.promise.synced(mark)
+	return nil
+}
+
+// create makes a sibling of the leaf, once.
+func (w *world) create(step) error {
+	if w.made != nil {
+		return nil
+	}
+	w.promise.changes++
+	w.made = newPromise(w.leaf.below)
+	return createAndFill(newName, w.leaf.options(w.fs(), w.leaf.leaf, 3), func(*vhd.Disk) error {
+		w.promise.changes++
+		w.madeSafely = true
+		return nil
+	})
+}
+
+// losePower leaves what a crash might leave, and goes on with that.
+func (w *world) losePower(step) error {
+	w.setStorage(w.storage.Crash(w.rng))
+	if err := w.open(); err != nil {
+		return err
+	}
+	content, err := readWhole(w.disk)
+	if err != nil {
+		return err
+	}
+	if _, err := w.promise.afterCrash(content); err != nil {
+		return err
+	}
+	w.promise.restart(content)
+	return nil
+}
