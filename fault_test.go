@@ -1,0 +1,234 @@
+package vhd_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-vhd/vhd"
+	"github.com/go-vhd/vhd/internal/vhdtest"
+)
+
+// Programs on storage whose k-th call fails, for every k: nobody is told that
+// all is well, no byte is wrong, and what was durable is there again after a
+// restart.
+
+// faultKind is a way for a call to fail.
+type faultKind struct {
+	name  string
+	fault vhdtest.Fault
+}
+
+var faultKinds = []faultKind{
+	{"a change, for once", vhdtest.Fault{}},
+	{"all changes from there on", vhdtest.Fault{Forever: true}},
+	{"a write in its middle", vhdtest.Fault{Short: true, Match: isKind(vhdtest.OpWrite)}},
+	{"no space, in the middle of a write", vhdtest.Fault{Short: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite)}},
+	{"no space, for good", vhdtest.Fault{Short: true, Forever: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite)}},
+	{"no space, and no way back", vhdtest.Fault{Forever: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite, vhdtest.OpTruncate)}},
+	{"an fsync", vhdtest.Fault{Match: isKind(vhdtest.OpSync)}},
+	{"all fsyncs from there on", vhdtest.Fault{Forever: true, Match: isKind(vhdtest.OpSync)}},
+	{"a read", vhdtest.Fault{All: true, Match: isKind(vhdtest.OpRead)}},
+	{"a read in its middle", vhdtest.Fault{All: true, Short: true, Match: isKind(vhdtest.OpRead)}},
+	{"all reads from there on", vhdtest.Fault{All: true, Forever: true, Match: isKind(vhdtest.OpRead)}},
+	{"any call", vhdtest.Fault{All: true}},
+	{"all calls from there on", vhdtest.Fault{All: true, Forever: true}},
+}
+
+func isKind(kinds ...vhdtest.OpKind) func(vhdtest.Op) bool {
+	return func(op vhdtest.Op) bool { return slices.Contains(kinds, op.Kind) }
+}
+
+// faultRun is one run of a program on storage that fails at one point.
+type faultRun struct {
+	world  *world
+	faults *vhdtest.FaultFS
+	kind   faultKind
+	err    error // of the fault
+	looks  *crashRun
+	looked bool // after the first failure
+}
+
+func newFaultRun(leaf *leafFiles, seed uint64, kind faultKind, at int) *faultRun {
+	rng := rand.New(rand.NewPCG(seed, 2))
+	r := &faultRun{world: newWorld(leaf, rng), kind: kind, err: kind.fault.Err}
+	if r.err == nil {
+		r.err = syscall.EIO
+	}
+	r.faults = vhdtest.NewFaultFS(r.world.storage)
+	r.world.faults = r.faults
+	r.looks = &crashRun{world: r.world, rng: rng, faulty: true}
+	fault := kind.fault
+	fault.At = at
+	r.faults.Arm(fault)
+	return r
+}
+
+var (
+	openFirst = &operation{name: "open", run: func(w *world, _ step) error { return w.open() }}
+	readItAll = &operation{name: "read", run: func(w *world, _ step) error { return w.readLive() }}
+)
+
+// run runs a program between an Open and a Close, each step followed by a read
+// of all.
+func (r *faultRun) run(p program) (failure error) {
+	defer func() {
+		if p := recover(); p != nil {
+			failure = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	steps := program{{op: openFirst}}
+	for _, s := range p {
+		steps = append(steps, s, step{op: readItAll})
+	}
+	for _, s := range append(steps, step{op: closeAtTheEnd}) {
+		if err := r.runStep(s); err != nil {
+			return fmt.Errorf("%v: %w", s, err)
+		}
+	}
+	return r.lookAround()
+}
+
+// runStep runs a step. Whatever fails in it, the disk can be read as before, or
+// it is broken and says so; then it goes on after a restart.
+func (r *faultRun) runStep(s step) error {
+	before := r.faults.Fired()
+	stepErr := s.op.run(r.world, s)
+	fired := r.faults.Fired() > before
+	var err error
+	r.faults.Unharmed(func() {
+		switch {
+		case stepErr != nil && !fired && !r.kind.fault.Forever:
+			err = fmt.Errorf("nothing failed: %w", stepErr)
+		case stepErr != nil:
+			err = r.goOnAfter(s, stepErr)
+		case fired && r.kind.isOf(vhdtest.OpSync):
+			err = errors.New("an fsync failed, and nobody was told")
+		case s.op != closeAtTheEnd:
+			err = r.world.readLive()
+		}
+	})
+	return err
+}
+
+func (k faultKind) isOf(kind vhdtest.OpKind) bool {
+	return k.fault.Match != nil && k.fault.Match(vhdtest.Op{Kind: kind})
+}
+
+// goOnAfter goes on after a step that failed.
+func (r *faultRun) goOnAfter(s step, stepErr error) error {
+	w := r.world
+	file, _ := errors.AsType[*vhd.FileError](stepErr)
+	ofLeaf := file != nil && file.Name == leafName
+	switch {
+	case ofLeaf && errors.Is(stepErr, vhd.ErrBroken):
+		if err := r.requireBroken(s); err != nil {
+			return err
+		}
+		return w.losePower(step{})
+	case !errors.Is(stepErr, r.err):
+		return fmt.Errorf("not what failed: %w", stepErr)
+	case ofLeaf && r.kind.isOf(vhdtest.OpSync):
+		return fmt.Errorf("an fsync failed, and the disk is not broken: %w", stepErr)
+	}
+	if !r.looked {
+		r.looked = true
+		if err := r.lookAround(); err != nil {
+			return err
+		}
+	}
+	if err := w.readLive(); !errors.Is(err, vhd.ErrClosed) {
+		return err
+	}
+	if err := w.open(); err != nil {
+		return fmt.Errorf("opened again: %w", err)
+	}
+	content, err := readWhole(w.disk)
+	if err != nil {
+		return err
+	}
+	return w.promise.reopened(content)
+}
+
+// requireBroken says that nothing can be done with a broken disk but to close it,
+// once.
+func (r *faultRun) requireBroken(s step) error {
+	d := r.world.disk
+	want := vhd.ErrBroken
+	if s.op == closeAtTheEnd || s.op.name == "reopen" {
+		want = vhd.ErrClosed
+	}
+	_, readErr := d.ReadAt(make([]byte, 1), 0)
+	_, writeErr := d.WriteAt([]byte{1}, 0)
+	for _, err := range []error{readErr, writeErr, d.WriteZeroes(0, 1), d.Sync(), d.Close()} {
+		if !errors.Is(err, want) {
+			return fmt.Errorf("a broken disk says %w, not %w", err, want)
+		}
+	}
+	return nil
+}
+
+// lookAround looks at what is found if the process ends here, and if the power
+// does.
+func (r *faultRun) lookAround() error {
+	r.looks.look(r.world.storage.Live(), recovering)
+	r.looks.look(r.world.storage.Crash(r.world.rng), recovering)
+	return r.looks.failure
+}
+
+// faultLeaves are kinds of leaf on which a program makes few calls.
+func faultLeaves() []leafKind {
+	var leaves []leafKind
+	for _, blockSize := range []int64{512, 2048, 4096} {
+		for _, parent := range []vhd.DiskType{0, vhd.Fixed, vhd.Dynamic} {
+			k := leafKind{name: fmt.Sprintf("dynamic of %d byte blocks", blockSize), size: 12 << 10, blockSize: blockSize, leaf: vhd.Dynamic}
+			if parent != 0 {
+				k.name, k.parent, k.leaf = fmt.Sprintf("child, of %d byte blocks, of a %v disk", blockSize, parent), parent, vhd.Differencing
+			}
+			leaves = append(leaves, k)
+		}
+	}
+	return append(leaves, leafKind{name: "fixed", size: 12 << 10, blockSize: 512, leaf: vhd.Fixed})
+}
+
+// faultPoints is how many are tried.
+func faultPoints() int {
+	if testing.Short() || raceEnabled {
+		return 5_000
+	}
+	return 55_000
+}
+
+func TestEveryFaultIsToldAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	leaves := buildLeaves(t, faultLeaves())
+	points := map[string]int{}
+	total := 0
+	for seed := uint64(0); total < faultPoints(); seed++ {
+		leaf := leaves[int(seed)%len(leaves)]
+		p := drawProgram(rand.New(rand.NewPCG(seed, 3)), 4, int(leaf.size), operations)
+		for _, kind := range faultKinds {
+			for at := 1; ; at++ {
+				r := newFaultRun(leaf, seed, kind, at)
+				err := r.run(p)
+				if err != nil {
+					t.Fatalf("%s\n  leaf:    %s\n  program: %v\n  fault:   %s, number %d\n  %v", promiseIsBroken, leaf.name, p, kind.name, at, err)
+				}
+				if r.faults.Fired() == 0 {
+					break
+				}
+				points[kind.name]++
+				total++
+			}
+		}
+	}
+	for _, kind := range faultKinds {
+		require.Positive(t, points[kind.name], kind.name)
+	}
+	t.Logf("%d points: %v", total, points)
+}
