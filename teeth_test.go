@@ -1,0 +1,169 @@
+package vhd_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// mistake is one that somebody could make in the order of writes: other lines
+// stand in place of some.
+//
+// The go command's -overlay builds the package with it. That is the hook, and
+// only this test reaches it: no other build has a line of a mistake in it.
+type mistake struct {
+	name  string
+	edits []edit
+}
+
+type edit struct{ file, old, new string }
+
+const (
+	firstFsync = `
+	if err := d.syncs.fsync(); err != nil {
+		return err
+	}
+	if len(e.blocks) > 0 {`
+	unreachable = `
+	if err := d.writeUnreachable(e); err != nil {`
+	published = `
+		if err := d.writePublished(e); err != nil {`
+)
+
+var mistakes = []mistake{
+	{"W3: the footer last", []edit{{"space.go", `
+	if err := d.syncs.fsync(); err != nil {
+		return err
+	}
+	m.footerOff = newOff`, `
+	m.footerOff = newOff`}}},
+	{"W3: a stale footer read as a bitmap", []edit{
+		{"space.go", `return inFile(m.name, zeroRange(d.leaf.file, oldOff, off+m.bitmapArea-oldOff))`, `return inFile(m.name, zeroRange(d.leaf.file, oldOff, 0))`},
+		{"flush.go", unreachable, `
+	if err := error(nil); err != nil {`},
+		{"flush.go", published, `
+		if err := d.writeUnreachable(e); err != nil {
+			return d.breakDown(err)
+		}` + published},
+	}},
+	{"W4: no first fsync", []edit{{"flush.go", firstFsync, `
+	if len(e.blocks) > 0 {`}}},
+	{"W4: no last fsync", []edit{{"flush.go", `
+		if err := d.syncs.fsync(); err != nil {
+			return err
+		}
+	}
+	d.publishEpoch(e)`, `
+	}
+	d.publishEpoch(e)`}}},
+	{"W4: a live bitmap in a sync", []edit{{"flush.go", `copy(area, b.bitmap[b.dirtyFrom*SectorSize:])`, `copy(area, b.block.bitmap[b.dirtyFrom*SectorSize:])`}}},
+	{"W5: the BAT before the bitmap", []edit{
+		{"flush.go", unreachable, `
+	if err := d.writePublished(e); err != nil {`},
+		{"flush.go", published, `
+		if err := d.writeUnreachable(e); err != nil {`},
+	}},
+	{"W6: freed space reused early", []edit{{"leaf.go", `w.freed = append(w.freed, b.off)`, `w.release(b.off)`}}},
+	{"W7: both footers in flux", []edit{{"recover.go", `
+		return inPart("footer", 0, err)
+	}
+	return d.syncs.fsync()`, `
+		return inPart("footer", 0, err)
+	}
+	return nil`}}},
+	{"W7: the old footer cut off before the new one is there", []edit{{"space.go", `
+		return inPart("footer", off, err)
+	}
+	if err := d.syncs.fsync(); err != nil {
+		return err
+	}`, `
+		return inPart("footer", off, err)
+	}`}}},
+	{"W10: reused space as it was", []edit{{"write.go", `if !w.hasParent() && !fresh {`, `if false && fresh {`}}},
+	{"W11: another try after a failed fsync", []edit{{"flush.go", `return b.onFail(err)`, `return err`}}},
+	{"a new file's name before its content", []edit{{"create.go", `err = f.Sync()`, `err = nil`}}},
+	{"a new file without a sync of its directory", []edit{{"create.go", `if err := d.fs.SyncDir(d.dir); err != nil {`, `if err := error(nil); err != nil {`}}},
+}
+
+// The tests on storage that loses power, or fails, would be worth nothing if
+// they found nothing.
+func TestEveryMistakeInTheOrderOfWritesIsFoundWithinAMinute(t *testing.T) {
+	if testing.Short() || raceEnabled || runtime.GOARCH != "amd64" {
+		t.Skip("builds a program for every mistake")
+	}
+	for _, m := range mistakes {
+		t.Run(m.name, func(t *testing.T) {
+			found := findMistake(t, m.build(t))
+			require.NotEmpty(t, found, "nothing was found")
+			t.Log(found)
+		})
+	}
+}
+
+// findMistake runs the tests of a program until one fails, and returns what it
+// says.
+func findMistake(t testing.TB, program string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "-test.v", "-test.short", "-test.run", "^(TestP[1-4]|TestEveryCrash|TestEveryFault)")
+	output, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	found := ""
+	for lines := bufio.NewScanner(output); lines.Scan() && found == ""; {
+		if line := lines.Text(); strings.Contains(line, promiseIsBroken) {
+			for range 4 {
+				found += strings.TrimSpace(line) + "\n"
+				lines.Scan()
+				line = lines.Text()
+			}
+		}
+	}
+	cancel()
+	require.Error(t, cmd.Wait())
+	return found
+}
+
+// build builds the tests with the mistake, and returns their program.
+func (m mistake) build(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	replace := map[string]string{}
+	for _, e := range m.edits {
+		here, err := filepath.Abs(e.file)
+		require.NoError(t, err)
+		if replace[here] == "" {
+			replace[here] = filepath.Join(dir, e.file)
+			source, err := os.ReadFile(here)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(replace[here], source, 0o600))
+		}
+		e.apply(t, replace[here])
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600))
+	program := filepath.Join(dir, "vhd.test")
+	output, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"), "-o", program, ".").CombinedOutput()
+	require.NoError(t, err, "%s", output)
+	return program
+}
+
+// apply makes the edit in a copy of its file.
+func (e edit) apply(t testing.TB, name string) {
+	t.Helper()
+	source, err := os.ReadFile(name)
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(source), e.old), "%s is another by now, and the mistake has to be made anew: %s", e.file, e.old)
+	require.NoError(t, os.WriteFile(name, []byte(strings.Replace(string(source), e.old, e.new, 1)), 0o600))
+}
