@@ -168,8 +168,8 @@ func addLocators(f *testing.F) {
 // FuzzStoredPath opens a child that stores a path in each way in which paths are confined. Wherever it leads, it is
 // inside; and what is asked for is never a device, a stream or another machine's, confined or not.
 func FuzzStoredPath(f *testing.F) {
-	for _, h := range hostilePaths {
-		if len(h.stored) > 1000 {
+	for i, h := range hostilePaths { // which a test looks at all of
+		if len(h.stored) > 1000 || i%3 == 0 {
 			continue
 		}
 		origin := byte(0)
