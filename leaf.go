@@ -5,7 +5,8 @@ package vhd
 // disk's lock, held exclusively to change it.
 type leaf struct {
 	*layer
-	space space
+	footer []byte // as it stands at both ends of the file
+	space  space
 
 	blocks    map[int64]*leafBlock // those that differ from the file, and some that don't
 	dirty     map[int64]*leafBlock // those that differ
@@ -36,8 +37,8 @@ const (
 	leafBlockOverhead = 200 // bytes, with its places in the maps
 )
 
-func newLeaf(l *layer, s space) *leaf {
-	return &leaf{layer: l, space: s, blocks: map[int64]*leafBlock{}, dirty: map[int64]*leafBlock{}}
+func newLeaf(l *layer, footer []byte, s space) *leaf {
+	return &leaf{layer: l, footer: footer, space: s, blocks: map[int64]*leafBlock{}, dirty: map[int64]*leafBlock{}}
 }
 
 // hasParent says whether sectors that the leaf does not have may be elsewhere.

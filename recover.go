@@ -18,7 +18,11 @@ func (d *Disk) startWriting() error {
 	if l.img.tableEnd() > l.img.footerOff {
 		return l.img.corruptTable()
 	}
-	d.leaf = newLeaf(l, s)
+	raw, err := l.img.footer.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	d.leaf = newLeaf(l, raw, s)
 	if l.img.NeedsRecovery() {
 		err = d.recover()
 	}
@@ -53,11 +57,7 @@ func (d *Disk) recover() error {
 
 // writeCopy writes the footer's copy at the file's start.
 func (d *Disk) writeCopy() error {
-	raw, err := d.leaf.img.footer.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	if _, err := writeFull(d.leaf.file, raw, 0); err != nil {
+	if _, err := writeFull(d.leaf.file, d.leaf.footer, 0); err != nil {
 		return inPart("footer", 0, err)
 	}
 	return d.syncs.fsync()

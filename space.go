@@ -253,11 +253,7 @@ func (d *Disk) appendFooter(newOff, oldSize int64) error {
 	if err := reserve(d.leaf.file, oldSize, newOff+footerSize-oldSize); err != nil {
 		return inPart("footer", newOff, err)
 	}
-	raw, err := d.leaf.img.footer.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	_, err = writeFull(d.leaf.file, raw, newOff)
+	_, err := writeFull(d.leaf.file, d.leaf.footer, newOff)
 	return inPart("footer", newOff, err)
 }
 
@@ -288,11 +284,7 @@ func (d *Disk) trim() error {
 // place of the footer, and the file end behind it.
 func (d *Disk) endFileAt(off int64) error {
 	m := d.leaf.img
-	raw, err := m.footer.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	if _, err := writeFull(d.leaf.file, raw, off); err != nil {
+	if _, err := writeFull(d.leaf.file, d.leaf.footer, off); err != nil {
 		return inPart("footer", off, err)
 	}
 	if err := d.syncs.fsync(); err != nil {
