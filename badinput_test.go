@@ -151,6 +151,17 @@ func TestAFileShorterThanItWasSaidIsRefused(t *testing.T) {
 	}
 }
 
+// A read that finds the end too early is no footer that is lost: what would be taken for the last block would be
+// something else.
+func TestAFileThatShrinksWhileItIsOpenedIsRefused(t *testing.T) {
+	file := vhdtest.NewDynamic(1<<20, vhdtest.Block{Index: 0, Data: fill(1, 4096)}).Build(t)
+	for _, size := range []int64{int64(len(file)) + 1, int64(len(file)) + 512, 2 * int64(len(file))} {
+		_, err := vhd.Inspect(bytes.NewReader(file), size)
+		require.ErrorIs(t, err, vhd.ErrFormat)
+		require.ErrorContains(t, err, "its end")
+	}
+}
+
 // victim is a child whose block 1 of four tests put where no block can be. It has a locator in front of the table and
 // one behind it, and the header behind all. The second image is its parent.
 func victim(t testing.TB) (*vhdtest.Image, *vhdtest.Image) {

@@ -25,27 +25,14 @@ func shortRead(err error, off int64, n, want int) error {
 	return &FormatError{Part: "file", Offset: off + int64(n), Got: "its end", Want: fmt.Sprintf("%d more bytes", want-n), Err: ErrFormat}
 }
 
-// readSome reads at most len(p) bytes at off: what is behind the end of the
-// file is cleared.
-func readSome(r io.ReaderAt, p []byte, off int64) error {
-	n, err := r.ReadAt(p, off)
-	if err != nil && !errors.Is(err, io.EOF) && n < len(p) {
-		return err
-	}
-	clear(p[n:])
-	return nil
-}
-
 // writeFull is f.WriteAt, which must not write less without an error.
 func writeFull(f File, p []byte, off int64) (int, error) {
 	n, err := f.WriteAt(p, off)
 	if err == nil && n < len(p) {
-		err = errShortWrite
+		err = io.ErrShortWrite
 	}
 	return n, err
 }
-
-var errShortWrite = errors.New("file wrote less than it was given")
 
 // zeroBytes are written where the file can't be told to hold zeros.
 var zeroBytes [64 << 10]byte

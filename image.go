@@ -139,14 +139,14 @@ func footerOf(r io.ReaderAt, size int64) (Footer, error) {
 // readFooters reads the footer at the end and, unless that is a fixed disk's,
 // its copy at the start together with what follows it, into start.
 func (m *Image) readFooters(start []byte) error {
-	end, endErr := m.readEndFooter()
+	end, endErr, err := m.readEndFooter()
+	if err != nil {
+		return err
+	}
 	if endErr == nil && m.footer.Type == Fixed {
 		return nil // whatever a guest put at offset 0
 	}
-	if endErr != nil && !isFormatError(endErr) {
-		return endErr
-	}
-	if err := readSome(m.file, start, 0); err != nil {
+	if err := readFull(m.file, start[:min(int64(len(start)), m.FileSize())], 0); err != nil {
 		return inPart("footer", 0, err)
 	}
 	var first Footer
@@ -164,23 +164,24 @@ func (m *Image) readFooters(start []byte) error {
 }
 
 // readEndFooter decodes the footer at the file's end, of 512 or 511 bytes, and
-// returns its bytes.
-func (m *Image) readEndFooter() ([]byte, error) {
+// returns its bytes. What is wrong with them is endErr: only a footer that was
+// read and is none may be taken for lost.
+func (m *Image) readEndFooter() (raw []byte, endErr, err error) {
 	size := m.FileSize()
 	if size < oldFooterSize {
-		return nil, &FormatError{Part: "footer", Got: fmt.Sprintf("a file of %d bytes", size), Want: "at least a footer", Err: ErrFormat}
+		return nil, nil, &FormatError{Part: "footer", Got: fmt.Sprintf("a file of %d bytes", size), Want: "at least a footer", Err: ErrFormat}
 	}
-	raw := make([]byte, min(size, footerSize))
+	raw = make([]byte, min(size, footerSize))
 	off := size - int64(len(raw))
 	if err := readFull(m.file, raw, off); err != nil {
-		return nil, inPart("footer", off, err)
+		return nil, nil, inPart("footer", off, err)
 	}
-	err := m.footer.UnmarshalBinary(raw)
-	if old := raw[len(raw)-oldFooterSize:]; err != nil && m.footer.UnmarshalBinary(old) == nil {
-		raw, off, err = old, size-oldFooterSize, nil
+	endErr = m.footer.UnmarshalBinary(raw)
+	if old := raw[len(raw)-oldFooterSize:]; endErr != nil && m.footer.UnmarshalBinary(old) == nil {
+		raw, off, endErr = old, size-oldFooterSize, nil
 	}
 	m.footerOff = off
-	return raw, atOffset(err, off)
+	return raw, atOffset(endErr, off), nil
 }
 
 // checkSize checks the footer's type and size against the file.
