@@ -11,59 +11,61 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What other programs left, and a writer mends before anything else, reads the
-// same at every moment of that, and after.
+// unfinishedImages are what other programs left, and a writer mends before
+// anything else, or goes around.
+var unfinishedImages = []struct {
+	name  string
+	spoil func(img *vhdtest.Image)
+}{
+	{"a last block that is cut off", func(img *vhdtest.Image) { img.Blocks[1].Cut = 2048 }},
+	{"a last block cut off within a sector", func(img *vhdtest.Image) { img.Blocks[1].Cut = 2000 }},
+	{"a last block cut off, and a footer of 511", func(img *vhdtest.Image) { img.Blocks[1].Cut, img.Footer = 2048, vhdtest.Footer511 }},
+	{"a last block cut off, and a copy that is lost", func(img *vhdtest.Image) { img.Blocks[1].Cut, img.Copy = 2048, vhdtest.CopyLost }},
+	{"an end footer overwritten as Xen does", func(img *vhdtest.Image) { img.Footer = vhdtest.FooterXen }},
+	{"an end footer of zeros", func(img *vhdtest.Image) { img.Footer = vhdtest.FooterZeroed }},
+	{"a copy that is lost", func(img *vhdtest.Image) { img.Copy = vhdtest.CopyLost }},
+	{"a copy that differs", func(img *vhdtest.Image) { img.Copy = vhdtest.CopyOther }},
+	{"slack that does not end at a sector", func(img *vhdtest.Image) { img.Slack = 100 }},
+	{"slack that does not end at a sector, and 511", func(img *vhdtest.Image) { img.Slack, img.Footer = 100, vhdtest.Footer511 }},
+	{"more entries than blocks", func(img *vhdtest.Image) { img.MaxEntries = 3000 }},
+	{"Xen's batmap", func(img *vhdtest.Image) { img.BATOff, img.BATArea = 2048, 1536 }},
+}
+
+// unfinishedLeaves are disks of those.
+func unfinishedLeaves(t testing.TB, order vhdtest.Order) []*leafFiles {
+	t.Helper()
+	leaves := make([]*leafFiles, len(unfinishedImages))
+	for i, u := range unfinishedImages {
+		img := vhdtest.NewDynamic(16<<10,
+			vhdtest.Block{Index: 0, Data: bytes.Repeat([]byte{1}, 4096)},
+			vhdtest.Block{Index: 2, Data: bytes.Repeat([]byte{2}, 4096)})
+		img.BlockSize = 4096
+		u.spoil(img)
+		file := img.Build(t)
+		if img.BATArea > 0 {
+			file = withBatmap(t, *img)
+		}
+		kind := leafKind{name: u.name, size: img.Size, blockSize: img.BlockSize, leaf: vhd.Dynamic, storage: vhdtest.CrashOptions{Order: order}, unfinished: true}
+		leaves[i] = &leafFiles{leafKind: kind, files: vhdtest.NewMemFS(), below: make([]byte, img.Size), content: img.Content(t, nil)}
+		require.NoError(t, leaves[i].files.WriteFile(leafName, file))
+	}
+	return leaves
+}
+
 func TestP3CrashesWhileAnImageIsMendedLoseNothing(t *testing.T) {
-	for name, spoil := range map[string]func(img *vhdtest.Image){
-		"a last block that is cut off":                  func(img *vhdtest.Image) { img.Blocks[1].Cut = 2048 },
-		"a last block cut off within a sector":          func(img *vhdtest.Image) { img.Blocks[1].Cut = 2000 },
-		"a last block cut off, and a footer of 511":     func(img *vhdtest.Image) { img.Blocks[1].Cut, img.Footer = 2048, vhdtest.Footer511 },
-		"an end footer overwritten as Xen does":         func(img *vhdtest.Image) { img.Footer = vhdtest.FooterXen },
-		"an end footer of zeros":                        func(img *vhdtest.Image) { img.Footer = vhdtest.FooterZeroed },
-		"a last block cut off, and a copy that is lost": func(img *vhdtest.Image) { img.Blocks[1].Cut, img.Copy = 2048, vhdtest.CopyLost },
-		"a copy that is lost":                           func(img *vhdtest.Image) { img.Copy = vhdtest.CopyLost },
-		"a copy that differs":                           func(img *vhdtest.Image) { img.Copy = vhdtest.CopyOther },
-		"slack that does not end at a sector":           func(img *vhdtest.Image) { img.Slack = 100 },
-		"slack that does not end at a sector, and 511":  func(img *vhdtest.Image) { img.Slack, img.Footer = 100, vhdtest.Footer511 },
-	} {
-		t.Run(name, func(t *testing.T) {
-			img := vhdtest.NewDynamic(16<<10,
-				vhdtest.Block{Index: 0, Data: bytes.Repeat([]byte{1}, 4096)},
-				vhdtest.Block{Index: 2, Data: bytes.Repeat([]byte{2}, 4096)})
-			img.BlockSize = 4096
-			spoil(img)
-			mend(t, img.Build(t), img.Content(t, nil))
-		})
+	t.Parallel()
+	for _, order := range []vhdtest.Order{vhdtest.AnyOrder, vhdtest.AppendOrder, vhdtest.PrefixOrder} {
+		for _, leaf := range unfinishedLeaves(t, order) {
+			for seed := range uint64(20) {
+				p := drawProgram(rand.New(rand.NewPCG(seed, 5)), 2, int(leaf.size), operations)
+				if err := newCrashRun(leaf, seed, atRandom).run(p); err != nil {
+					failShortest(t, leaf, seed, p, err)
+				}
+			}
+		}
 	}
 }
 
-// mend opens an image for writing and crashes before every change, many times.
-func mend(t *testing.T, file, want []byte) {
-	t.Helper()
-	for seed := range uint64(50) {
-		rng := rand.New(rand.NewPCG(seed, 1))
-		base := vhdtest.NewMemFS()
-		require.NoError(t, base.WriteFile("disk.vhd", file))
-		storage := vhdtest.NewCrashFS(base, vhdtest.CrashOptions{Order: vhdtest.Order(seed % 3)})
-		storage.OnOp = func(op vhdtest.Op) { requireContentAfterCrash(t, storage.Crash(rng), want, op) }
-		disk, err := vhd.Open("disk.vhd", &vhd.Options{FS: storage, Writable: true})
-		require.NoError(t, err)
-		require.False(t, disk.Chain()[0].NeedsRecovery())
-		require.NoError(t, disk.Close())
-		requireContentAfterCrash(t, storage.Crash(rng), want, vhdtest.Op{})
-	}
-}
-
-func requireContentAfterCrash(t *testing.T, state *vhdtest.MemFS, want []byte, op vhdtest.Op) {
-	t.Helper()
-	for _, writable := range []bool{false, true} {
-		disk, err := vhd.Open("disk.vhd", &vhd.Options{FS: state, Writable: writable})
-		require.NoError(t, err, "%s writable %v, before %v", promiseIsBroken, writable, op)
-		got := readAll(t, disk, disk.Size())
-		require.True(t, bytes.Equal(want, got), "%s writable %v, before %v", promiseIsBroken, writable, op)
-		require.NoError(t, disk.Close())
-	}
-}
 func TestCreateAppearsWholeOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	for _, link := range []bool{false, true} {

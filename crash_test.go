@@ -57,9 +57,7 @@ func (r *crashRun) run(p program) (failure error) {
 			failure = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	if err := r.world.open(); err != nil {
-		return err
-	}
+	r.runStep(&step{op: openFirst})
 	for i := range p {
 		r.runStep(&p[i])
 	}
@@ -67,7 +65,10 @@ func (r *crashRun) run(p program) (failure error) {
 	return r.failure
 }
 
-var closeAtTheEnd = &operation{name: "close", run: func(w *world, _ step) error { return w.close() }}
+var (
+	openFirst     = &operation{name: "open", run: func(w *world, _ step) error { return w.open() }}
+	closeAtTheEnd = &operation{name: "close", run: func(w *world, _ step) error { return w.close() }}
+)
 
 // runStep runs one step and looks at what is there after it.
 func (r *crashRun) runStep(s *step) {
@@ -180,7 +181,7 @@ func (r *crashRun) lookAtImage(state *vhdtest.MemFS, name string, p *promise) er
 	if torn {
 		r.torn++
 	}
-	if !r.faulty && r.world.leaf.storage.Order != vhdtest.AnyOrder && disk.Chain()[0].NeedsRecovery() {
+	if !r.faulty && !r.world.leaf.unfinished && r.world.leaf.storage.Order != vhdtest.AnyOrder && disk.Chain()[0].NeedsRecovery() {
 		return errors.New("the end footer is not there, though appends persist in order")
 	}
 	if err := disk.Close(); err != nil {
@@ -266,7 +267,9 @@ func crashLeaves() []leafKind {
 	var leaves []leafKind
 	add := func(kind string, blockSize int64, parent, leaf vhd.DiskType, order vhdtest.Order, space vhdtest.Space) {
 		name := fmt.Sprintf("%s of %d byte blocks, order %d", kind, blockSize, order)
-		leaves = append(leaves, leafKind{name, 48 << 10, blockSize, parent, leaf, vhdtest.CrashOptions{Order: order, Space: space}})
+		leaves = append(leaves, leafKind{
+			name: name, size: 48 << 10, blockSize: blockSize, parent: parent, leaf: leaf, storage: vhdtest.CrashOptions{Order: order, Space: space},
+		})
 	}
 	for _, order := range []vhdtest.Order{vhdtest.AnyOrder, vhdtest.AppendOrder, vhdtest.PrefixOrder} {
 		for _, blockSize := range []int64{512, 4096, 16 << 10} {

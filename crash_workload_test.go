@@ -13,7 +13,10 @@ import (
 // tinyLeaves are of eight sectors, in two blocks if there are blocks.
 func tinyLeaves() []leafKind {
 	tiny := func(name string, parent, leaf vhd.DiskType, order vhdtest.Order, space vhdtest.Space) leafKind {
-		return leafKind{name, 8 * vhd.SectorSize, 4 * vhd.SectorSize, parent, leaf, vhdtest.CrashOptions{Order: order, Space: space}}
+		return leafKind{
+			name: name, size: 8 * vhd.SectorSize, blockSize: 4 * vhd.SectorSize, parent: parent, leaf: leaf,
+			storage: vhdtest.CrashOptions{Order: order, Space: space},
+		}
 	}
 	return []leafKind{
 		tiny("fixed", 0, vhd.Fixed, vhdtest.AnyOrder, vhdtest.SpaceZeros),

@@ -1,8 +1,10 @@
 package vhd_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"syscall"
@@ -22,22 +24,25 @@ import (
 type faultKind struct {
 	name  string
 	fault vhdtest.Fault
+	told  error // what the caller gets; nil: the fault's error, or EIO
 }
 
 var faultKinds = []faultKind{
-	{"a change, for once", vhdtest.Fault{}},
-	{"all changes from there on", vhdtest.Fault{Forever: true}},
-	{"a write in its middle", vhdtest.Fault{Short: true, Match: isKind(vhdtest.OpWrite)}},
-	{"no space, in the middle of a write", vhdtest.Fault{Short: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite)}},
-	{"no space, for good", vhdtest.Fault{Short: true, Forever: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite)}},
-	{"no space, and no way back", vhdtest.Fault{Forever: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite, vhdtest.OpTruncate)}},
-	{"an fsync", vhdtest.Fault{Match: isKind(vhdtest.OpSync)}},
-	{"all fsyncs from there on", vhdtest.Fault{Forever: true, Match: isKind(vhdtest.OpSync)}},
-	{"a read", vhdtest.Fault{All: true, Match: isKind(vhdtest.OpRead)}},
-	{"a read in its middle", vhdtest.Fault{All: true, Short: true, Match: isKind(vhdtest.OpRead)}},
-	{"all reads from there on", vhdtest.Fault{All: true, Forever: true, Match: isKind(vhdtest.OpRead)}},
-	{"any call", vhdtest.Fault{All: true}},
-	{"all calls from there on", vhdtest.Fault{All: true, Forever: true}},
+	{"a change, for once", vhdtest.Fault{}, nil},
+	{"all changes from there on", vhdtest.Fault{Forever: true}, nil},
+	{"a write in its middle", vhdtest.Fault{Short: true, Match: isKind(vhdtest.OpWrite)}, nil},
+	{"a write in its middle, without a word", vhdtest.Fault{Short: true, Silent: true, Match: isKind(vhdtest.OpWrite)}, io.ErrShortWrite},
+	{"no space, in the middle of a write", vhdtest.Fault{Short: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite)}, nil},
+	{"no space, for good", vhdtest.Fault{Short: true, Forever: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite)}, nil},
+	{"no space, and no way back", vhdtest.Fault{Forever: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite, vhdtest.OpTruncate)}, nil},
+	{"an fsync", vhdtest.Fault{Match: isKind(vhdtest.OpSync)}, nil},
+	{"all fsyncs from there on", vhdtest.Fault{Forever: true, Match: isKind(vhdtest.OpSync)}, nil},
+	{"a read", vhdtest.Fault{All: true, Match: isKind(vhdtest.OpRead)}, nil},
+	{"a read in its middle", vhdtest.Fault{All: true, Short: true, Match: isKind(vhdtest.OpRead)}, nil},
+	{"a read that finds the file's end", vhdtest.Fault{All: true, Short: true, Err: io.EOF, Match: isKind(vhdtest.OpRead)}, vhd.ErrFormat},
+	{"all reads from there on", vhdtest.Fault{All: true, Forever: true, Match: isKind(vhdtest.OpRead)}, nil},
+	{"any call", vhdtest.Fault{All: true}, nil},
+	{"all calls from there on", vhdtest.Fault{All: true, Forever: true}, nil},
 }
 
 func isKind(kinds ...vhdtest.OpKind) func(vhdtest.Op) bool {
@@ -49,17 +54,13 @@ type faultRun struct {
 	world  *world
 	faults *vhdtest.FaultFS
 	kind   faultKind
-	err    error // of the fault
 	looks  *crashRun
 	looked bool // after the first failure
 }
 
 func newFaultRun(leaf *leafFiles, seed uint64, kind faultKind, at int) *faultRun {
 	rng := rand.New(rand.NewPCG(seed, 2))
-	r := &faultRun{world: newWorld(leaf, rng), kind: kind, err: kind.fault.Err}
-	if r.err == nil {
-		r.err = syscall.EIO
-	}
+	r := &faultRun{world: newWorld(leaf, rng), kind: kind}
 	r.faults = vhdtest.NewFaultFS(r.world.storage)
 	r.world.faults = r.faults
 	r.looks = &crashRun{world: r.world, rng: rng, faulty: true}
@@ -69,10 +70,7 @@ func newFaultRun(leaf *leafFiles, seed uint64, kind faultKind, at int) *faultRun
 	return r
 }
 
-var (
-	openFirst = &operation{name: "open", run: func(w *world, _ step) error { return w.open() }}
-	readItAll = &operation{name: "read", run: func(w *world, _ step) error { return w.readLive() }}
-)
+var readItAll = &operation{name: "read", run: func(w *world, _ step) error { return w.readLive() }}
 
 // run runs a program between an Open and a Close, each step followed by a read
 // of all.
@@ -116,6 +114,14 @@ func (r *faultRun) runStep(s step) error {
 	return err
 }
 
+// isToldBy says whether an error tells of the fault.
+func (k faultKind) isToldBy(err error) bool {
+	if parent, ok := errors.AsType[*vhd.ParentError](err); ok && len(parent.Attempts) > 0 {
+		return slices.ContainsFunc(parent.Attempts, func(a vhd.ParentAttempt) bool { return k.isToldBy(a.Err) })
+	}
+	return errors.Is(err, cmp.Or(k.told, k.fault.Err, error(syscall.EIO)))
+}
+
 func (k faultKind) isOf(kind vhdtest.OpKind) bool {
 	return k.fault.Match != nil && k.fault.Match(vhdtest.Op{Kind: kind})
 }
@@ -131,7 +137,7 @@ func (r *faultRun) goOnAfter(s step, stepErr error) error {
 			return err
 		}
 		return w.losePower(step{})
-	case !errors.Is(stepErr, r.err):
+	case !r.kind.isToldBy(stepErr):
 		return fmt.Errorf("not what failed: %w", stepErr)
 	case ofLeaf && r.kind.isOf(vhdtest.OpSync):
 		return fmt.Errorf("an fsync failed, and the disk is not broken: %w", stepErr)
@@ -159,6 +165,9 @@ func (r *faultRun) goOnAfter(s step, stepErr error) error {
 // once.
 func (r *faultRun) requireBroken(s step) error {
 	d := r.world.disk
+	if d == nil { // it broke while it was opened
+		return nil
+	}
 	want := vhd.ErrBroken
 	if s.op == closeAtTheEnd || s.op.name == "reopen" {
 		want = vhd.ErrClosed
@@ -193,7 +202,9 @@ func faultLeaves() []leafKind {
 			leaves = append(leaves, k)
 		}
 	}
-	return append(leaves, leafKind{name: "fixed", size: 12 << 10, blockSize: 512, leaf: vhd.Fixed})
+	uncached := leaves[0]
+	uncached.name, uncached.cacheSize = "dynamic, nothing is cached", 1
+	return append(leaves, uncached, leafKind{name: "fixed", size: 12 << 10, blockSize: 512, leaf: vhd.Fixed})
 }
 
 // faultPoints is how many are tried.
@@ -206,29 +217,40 @@ func faultPoints() int {
 
 func TestEveryFaultIsToldAndLosesNothing(t *testing.T) {
 	t.Parallel()
-	leaves := buildLeaves(t, faultLeaves())
 	points := map[string]int{}
 	total := 0
-	for seed := uint64(0); total < faultPoints(); seed++ {
-		leaf := leaves[int(seed)%len(leaves)]
-		p := drawProgram(rand.New(rand.NewPCG(seed, 3)), 4, int(leaf.size), operations)
+	leaves := append(buildLeaves(t, faultLeaves()), unfinishedLeaves(t, vhdtest.AnyOrder)...)
+	short, err := parseProgram("zero 0+4096; write 4096+512; sync")
+	require.NoError(t, err)
+	for seed := 0; seed < len(leaves) || total < faultPoints(); seed++ {
+		leaf := leaves[seed%len(leaves)]
+		p := short
+		if seed >= len(leaves) {
+			p = drawProgram(rand.New(rand.NewPCG(uint64(seed), 3)), 4, int(leaf.size), operations)
+		}
 		for _, kind := range faultKinds {
-			for at := 1; ; at++ {
-				r := newFaultRun(leaf, seed, kind, at)
-				err := r.run(p)
-				if err != nil {
-					t.Fatalf("%s\n  leaf:    %s\n  program: %v\n  fault:   %s, number %d\n  %v", promiseIsBroken, leaf.name, p, kind.name, at, err)
-				}
-				if r.faults.Fired() == 0 {
-					break
-				}
-				points[kind.name]++
-				total++
-			}
+			n := failEveryCall(t, leaf, uint64(seed), p, kind)
+			points[kind.name] += n
+			total += n
 		}
 	}
 	for _, kind := range faultKinds {
 		require.Positive(t, points[kind.name], kind.name)
 	}
 	t.Logf("%d points: %v", total, points)
+}
+
+// failEveryCall runs a program again and again, each time with another call that
+// fails, until none is left, and returns how many there were.
+func failEveryCall(t *testing.T, leaf *leafFiles, seed uint64, p program, kind faultKind) int {
+	t.Helper()
+	for at := 1; ; at++ {
+		r := newFaultRun(leaf, seed, kind, at)
+		if err := r.run(p); err != nil {
+			t.Fatalf("%s\n  leaf:    %s\n  program: %v\n  fault:   %s, number %d\n  %v", promiseIsBroken, leaf.name, p, kind.name, at, err)
+		}
+		if r.faults.Fired() == 0 {
+			return at - 1
+		}
+	}
 }

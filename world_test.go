@@ -69,6 +69,9 @@ type leafKind struct {
 	parent    vhd.DiskType // 0: none
 	leaf      vhd.DiskType
 	storage   vhdtest.CrashOptions
+
+	cacheSize  int64 // of who writes; 0: what Options have it
+	unfinished bool  // its end footer may be lost
 }
 
 // leafFiles are the files of a leafKind.
@@ -191,7 +194,7 @@ func (w *world) fs() vhd.FS {
 
 // open opens the leaf. If that fails, the disk is as it was: none, or closed.
 func (w *world) open() error {
-	disk, err := vhd.Open(leafName, &vhd.Options{FS: w.fs(), Writable: true})
+	disk, err := vhd.Open(leafName, &vhd.Options{FS: w.fs(), Writable: true, CacheSize: w.leaf.cacheSize})
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,9 @@ type Fault struct {
 	// Short makes a read or a write do its first half, in whole sectors,
 	// before it fails. Without it a call that fails does nothing.
 	Short bool
+
+	// Silent keeps the error of a short write to itself, as no io.WriterAt may.
+	Silent bool
 }
 
 // FaultFS hands calls on to another FS until one is to fail. It is safe for
@@ -222,11 +225,11 @@ func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
 
 func moveHalf(move func([]byte, int64) (int, error), fault Fault, op Op, p []byte) (int, error) {
 	half := fault.half(p)
-	if len(half) == 0 {
+	if len(half) == 0 && !fault.Silent {
 		return 0, pathError(op, fault.Err)
 	}
 	n, err := move(half, op.Off)
-	if err != nil {
+	if err != nil || fault.Silent {
 		return n, err
 	}
 	return n, pathError(op, fault.Err)
