@@ -4,6 +4,8 @@ GO       ?= go
 GOFMT    ?= gofmt
 TOOL     := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 10s
+STATES   ?= 10000000
+KILLS    ?= 1000
 BENCH    ?= .
 COUNT    ?= 1
 
@@ -33,13 +35,13 @@ test: readers ## Run all tests, also with the race detector and as a 32-bit prog
 .PHONY: endian
 endian: ## Run the tests big-endian, under emulation
 	@command -v $(S390X) >/dev/null || { echo "$(S390X) is missing (Debian: apt-get install qemu-user-static)"; exit 1; }
-	GOOS=linux GOARCH=s390x CGO_ENABLED=0 $(GO) test -short -timeout 30m -exec $(S390X) ./...
+	VHD_CRASH_STATES=1000 VHD_FAULT_POINTS=500 GOOS=linux GOARCH=s390x CGO_ENABLED=0 $(GO) test -short -timeout 30m -exec $(S390X) ./...
 
 .PHONY: readers
-readers: ## Say which outside readers the tests can compare with
+readers: ## Say which programs of others the tests can ask
 	@without=$$([ "$$VHD_REQUIRE_READERS" = 1 ] && echo fail || echo skip); \
 	say() { [ "$$2" = 0 ] && echo "$$1: present" || echo "$$1: missing, its tests $$without"; }; \
-	for tool in qemu-img 7zz; do command -v $$tool >/dev/null 2>&1; say $$tool $$?; done; \
+	for tool in qemu-img qemu-io 7zz strace; do command -v $$tool >/dev/null 2>&1; say $$tool $$?; done; \
 	for python in /usr/bin/python3 python3; do $$python -c 'import pyvhdi' 2>/dev/null && break; done; \
 	say python3-libvhdi $$?
 	@[ -d "$$VHD_CORPUS" ] && echo "images of VHD_CORPUS: present" || echo "images of VHD_CORPUS: missing, their tests skip"
@@ -89,6 +91,18 @@ fuzz: ## Run every fuzz target in turn for FUZZTIME each
 			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \
 	done
+
+.PHONY: crash
+crash: ## Lose power in random programs until STATES states were looked at: hours of one core
+	VHD_CRASH_STATES=$(STATES) $(GO) test -v -timeout 12h -run '^TestP[1-4]' .
+
+.PHONY: kill
+kill: ## Kill a writing process KILLS times
+	VHD_KILLS=$(KILLS) $(GO) test -v -timeout 2h -run '^TestAKilledWriter' .
+
+.PHONY: hostile
+hostile: ## Compare what becomes of hostile images with other readers
+	$(GO) run ./internal/hostile
 
 .PHONY: bench
 bench: ## Run the benchmarks that match BENCH, COUNT times, each beside its yardstick
