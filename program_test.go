@@ -44,14 +44,15 @@ func (p program) String() string {
 }
 
 func (s step) String() string {
-	text := s.op.name
+	var text strings.Builder
+	text.WriteString(s.op.name)
 	if s.n > 0 {
-		text += fmt.Sprintf(" %d+%d", s.off, s.n)
+		fmt.Fprintf(&text, " %d+%d", s.off, s.n)
 	}
 	for _, b := range s.beside {
-		text += fmt.Sprintf(" | %d %v", b.at, b.step)
+		fmt.Fprintf(&text, " | %d %v", b.at, b.step)
 	}
-	return text
+	return text.String()
 }
 
 // parseProgram reads the text of a program.
