@@ -17,8 +17,8 @@ type Fault struct {
 	Match   func(Op) bool // only calls for which this is true count; nil: no more is asked
 	Err     error         // what is wrong; nil: syscall.EIO
 
-	// Short makes a read or a write do its first half, in whole sectors,
-	// before it fails. Without it a call that fails does nothing.
+	// Short makes a read or a write do its first half, up to the end of a
+	// sector, before it fails. Without it a call that fails does nothing.
 	Short bool
 
 	// Silent keeps the error of a short write to itself, as no io.WriterAt may.
@@ -197,12 +197,14 @@ type faultFile struct {
 	name  string
 }
 
-// half returns the part of p that a call which fails in its middle moves.
-func (f Fault) half(p []byte) []byte {
-	if !f.Short {
+// half returns the part of p, at off, that a call which fails in its middle
+// moves. It ends where a sector does.
+func (f Fault) half(p []byte, off int64) []byte {
+	end := (off + int64(len(p))/2) / sectorSize * sectorSize
+	if !f.Short || end <= off {
 		return nil
 	}
-	return p[:len(p)/2/sectorSize*sectorSize]
+	return p[:end-off]
 }
 
 func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
@@ -224,7 +226,7 @@ func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func moveHalf(move func([]byte, int64) (int, error), fault Fault, op Op, p []byte) (int, error) {
-	half := fault.half(p)
+	half := fault.half(p, op.Off)
 	if len(half) == 0 && !fault.Silent {
 		return 0, pathError(op, fault.Err)
 	}

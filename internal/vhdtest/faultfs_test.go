@@ -122,8 +122,8 @@ func TestAShortCallDoesItsFirstHalf(t *testing.T) {
 	b := make([]byte, 1024)
 	n, err = f.ReadAt(b, 256)
 	require.ErrorIs(t, err, syscall.EIO)
-	require.Equal(t, 512, n)
-	require.Equal(t, append(fill('b', 256), fill('a', 256)...), b[:n])
+	require.Equal(t, 256, n, "the half ends where a sector does")
+	require.Equal(t, fill('b', 256), b[:n])
 
 	fsys.Arm(vhdtest.Fault{At: 1, Short: true})
 	n, err = f.WriteAt(fill('c', 512), 0)
