@@ -28,9 +28,7 @@ type crashRun struct {
 	// choose says what to look at before a change of the storage.
 	choose func(r *crashRun)
 
-	step    *step // at work
-	changes int   // that it has made
-	others  bool  // somebody writes beside it
+	step *step // at work, or done last
 
 	// faulty says that the storage does worse than losing power: a footer may be
 	// gone from the end.
@@ -72,11 +70,11 @@ var (
 
 // runStep runs one step and looks at what is there after it.
 func (r *crashRun) runStep(s *step) {
-	r.step, r.changes = s, 0
 	if r.failure != nil {
 		return
 	}
-	err := s.op.run(r.world, *s)
+	r.step = s
+	err := r.world.run(s)
 	if err == nil && s.op != closeAtTheEnd {
 		err = r.world.readLive()
 	}
@@ -97,30 +95,10 @@ func (r *crashRun) before(op vhdtest.Op) {
 	if r.failure != nil {
 		return
 	}
-	if !r.others {
-		r.letOthersIn(op)
-	}
-	states := r.states
 	r.choose(r)
-	if r.failure != nil && r.states > states {
+	if r.failure != nil {
 		r.failure = fmt.Errorf("crash before %v: %w", op, r.failure)
 	}
-}
-
-// letOthersIn does what the step says is done beside it at this moment. While an
-// fsync runs a file can't grow: who tries would wait, and so would we.
-func (r *crashRun) letOthersIn(op vhdtest.Op) {
-	r.others = true
-	defer func() { r.others = false }()
-	for _, b := range r.step.beside {
-		if b.at != r.changes || op.Kind == vhdtest.OpSync && !r.world.holds(b.piece) {
-			continue
-		}
-		if err := b.op.run(r.world, b.step); err != nil {
-			r.fail(fmt.Errorf("%v: %w", b.step, err))
-		}
-	}
-	r.changes++
 }
 
 // looking says how far to go into what is found after a crash.
@@ -143,14 +121,15 @@ func (r *crashRun) look(state *vhdtest.MemFS, how looking) {
 
 func (r *crashRun) lookAt(state *vhdtest.MemFS, how looking) error {
 	w := r.world
-	if err := r.lookAtImage(state, leafName, w.promise); err != nil {
+	seen, err := r.lookAtImage(state, leafName, w.promise)
+	if err != nil {
 		return err
 	}
 	if err := r.lookAtMade(state); err != nil {
 		return err
 	}
 	if how > reading {
-		if err := r.recover(state, how); err != nil {
+		if err := r.recover(state, seen, how); err != nil {
 			return fmt.Errorf("recovering: %w", err)
 		}
 	}
@@ -160,37 +139,44 @@ func (r *crashRun) lookAt(state *vhdtest.MemFS, how looking) error {
 	return nil
 }
 
-// lookAtImage opens an image read-only.
-func (r *crashRun) lookAtImage(state *vhdtest.MemFS, name string, p *promise) error {
+// lookAtImage opens an image read-only, and returns what it reads as.
+func (r *crashRun) lookAtImage(state *vhdtest.MemFS, name string, p *promise) (content []byte, err error) {
 	before, err := state.ReadFile(name)
 	if err != nil {
-		return fmt.Errorf("P3: %w", err)
+		return nil, fmt.Errorf("P3: %w", err)
 	}
 	disk, err := vhd.Open(name, &vhd.Options{FS: state})
 	if err != nil {
-		return fmt.Errorf("P3: read-only: %w", err)
+		return nil, fmt.Errorf("P3: read-only: %w", err)
 	}
-	content, err := readWhole(disk)
-	if err != nil {
-		return fmt.Errorf("P3: read-only: %w", err)
+	if content, err = readWhole(disk); err != nil {
+		return nil, fmt.Errorf("P3: read-only: %w", err)
 	}
 	torn, err := p.afterCrash(content)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if torn {
 		r.torn++
 	}
-	if !r.faulty && !r.world.leaf.unfinished && r.world.leaf.storage.Order != vhdtest.AnyOrder && disk.Chain()[0].NeedsRecovery() {
-		return errors.New("the end footer is not there, though appends persist in order")
+	if r.mustHaveFooter() && disk.Chain()[0].NeedsRecovery() {
+		return nil, errors.New("the end footer is not there, though appends persist in order")
 	}
 	if err := disk.Close(); err != nil {
-		return err
+		return nil, err
 	}
 	if after, _ := state.ReadFile(name); !bytes.Equal(before, after) {
-		return errors.New("P3: opening read-only changed the file")
+		return nil, errors.New("P3: opening read-only changed the file")
 	}
-	return nil
+	return content, nil
+}
+
+// mustHaveFooter says that no crash takes the end footer away: appends persist
+// in order, nothing worse happens, and it was there in the beginning, or has
+// been mended.
+func (r *crashRun) mustHaveFooter() bool {
+	leaf := r.world.leaf
+	return leaf.storage.Order != vhdtest.AnyOrder && !r.faulty && (!leaf.unfinished || r.world.disk != nil)
 }
 
 // lookAtMade looks at the image that create makes: it is there whole, or not at
@@ -203,15 +189,16 @@ func (r *crashRun) lookAtMade(state *vhdtest.MemFS) error {
 	if _, err := state.Stat(newName); errors.Is(err, fs.ErrNotExist) && !w.madeSafely {
 		return nil
 	}
-	return r.lookAtImage(state, newName, w.made)
+	_, err := r.lookAtImage(state, newName, w.made)
+	return err
 }
 
-// recover opens for writing what a crash left, writes, and looks at crashes
-// meanwhile.
-func (r *crashRun) recover(state *vhdtest.MemFS, how looking) error {
+// recover opens for writing what a crash left, which reads as seen, writes, and
+// looks at crashes meanwhile.
+func (r *crashRun) recover(state *vhdtest.MemFS, seen []byte, how looking) error {
 	w := r.world
 	storage := vhdtest.NewCrashFS(state, w.leaf.storage)
-	storage.OnOp = func(op vhdtest.Op) {
+	storage.OnOp = func(vhdtest.Op) {
 		if r.failure == nil && r.rng.IntN(4) == 0 {
 			r.look(storage.Crash(r.rng), how-1)
 		}
@@ -227,27 +214,27 @@ func (r *crashRun) recover(state *vhdtest.MemFS, how looking) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.promise.afterCrash(content); err != nil {
-		return err
+	if !bytes.Equal(seen, content) {
+		return errors.New("P3: it reads otherwise than before")
 	}
-	return r.goOn(storage, disk)
+	return r.goOn(storage, disk, content)
 }
 
 // goOn writes a sector of a disk that was recovered, and closes it.
-func (r *crashRun) goOn(storage *vhdtest.CrashFS, disk *vhd.Disk) error {
-	p := r.world.promise
-	sector := r.rng.IntN(len(p.versions))
-	versions := p.versions[sector]
-	defer func() { p.versions[sector] = versions }()
+func (r *crashRun) goOn(storage *vhdtest.CrashFS, disk *vhd.Disk, content []byte) error {
+	before := r.world.promise
+	defer func() { r.world.promise = before }()
+	sector := r.rng.IntN(len(before.versions))
 	fresh := stamp(sector, -1)
-	p.versions[sector] = append(slices.Clone(versions), fresh)
+	r.world.promise = before.with(sector, fresh)
 	if _, err := disk.WriteAt(fresh, int64(sector)*vhd.SectorSize); err != nil {
 		return err
 	}
 	if err := disk.Close(); err != nil {
 		return err
 	}
-	p.versions[sector] = [][]byte{fresh}
+	copy(sectorOfContent(content, sector), fresh)
+	r.world.promise = newPromise(content)
 	r.look(storage.Crash(r.rng), reading)
 	return nil
 }

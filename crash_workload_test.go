@@ -78,7 +78,7 @@ func (e *everyCrash) choose(r *crashRun) {
 	for pick := range vhdtest.EveryPick() {
 		state := r.world.storage.CrashWith(pick, leafName, newName)
 		hash := e.hash(state)
-		if r.failure != nil || e.read[hash] {
+		if e.read[hash] {
 			continue
 		}
 		how := recovering
@@ -86,7 +86,9 @@ func (e *everyCrash) choose(r *crashRun) {
 			how = reading
 		}
 		e.read[hash], e.recovered[hash] = true, true
-		r.look(state, how)
+		if r.look(state, how); r.failure != nil {
+			return
+		}
 	}
 }
 

@@ -98,7 +98,7 @@ func (r *faultRun) run(p program) (failure error) {
 // it is broken and says so; then it goes on after a restart.
 func (r *faultRun) runStep(s step) error {
 	before := r.faults.Fired()
-	stepErr := s.op.run(r.world, s)
+	stepErr := r.world.run(&s)
 	fired := r.faults.Fired() > before
 	var err error
 	r.faults.Unharmed(func() {
@@ -134,7 +134,7 @@ func (r *faultRun) goOnAfter(s step, stepErr error) error {
 	file, _ := errors.AsType[*vhd.FileError](stepErr)
 	ofLeaf := file != nil && file.Name == leafName
 	switch {
-	case ofLeaf && errors.Is(stepErr, vhd.ErrBroken):
+	case ofLeaf && errors.Is(stepErr, vhd.ErrBroken) && r.kind.isToldBy(stepErr):
 		if err := r.requireBroken(s); err != nil {
 			return err
 		}

@@ -47,6 +47,14 @@ func (p *promise) now(sector int) []byte {
 	return p.versions[sector][len(p.versions[sector])-1]
 }
 
+// with is the promise with another version of one sector, in flight.
+func (p *promise) with(sector int, version []byte) *promise {
+	more := *p
+	more.versions = slices.Clone(p.versions)
+	more.versions[sector] = append(slices.Clone(p.versions[sector]), version)
+	return &more
+}
+
 // writing notes that b is about to be written at off.
 func (p *promise) writing(b []byte, off int) {
 	p.changes++

@@ -2,6 +2,7 @@ package vhd_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -149,13 +150,28 @@ func stamp(sector, version int) []byte {
 	return bytes.Repeat(fmt.Appendf(nil, "%07d.%07d ", sector, version), vhd.SectorSize/16)
 }
 
+// stamps is what version v of n bytes at off holds.
+func stamps(off, n, v int) []byte {
+	first := off / vhd.SectorSize
+	var sectors []byte
+	for sector := first; sector*vhd.SectorSize < off+n; sector++ {
+		sectors = append(sectors, stamp(sector, v)...)
+	}
+	return sectors[off-first*vhd.SectorSize:][:n]
+}
+
 // world is a leaf that a program is run on, and what may be read of it.
 type world struct {
 	leaf    *leafFiles
 	storage *vhdtest.CrashFS
 	faults  *vhdtest.FaultFS // around storage; nil: it does not fail
 	rng     *rand.Rand
-	onOp    func(vhdtest.Op)
+	onOp    func(vhdtest.Op) // called before each change of the storage
+
+	step      *step // at work; nil: none
+	changes   int   // that it has made
+	others    bool  // somebody writes beside it
+	othersErr error // what came of that
 
 	disk    *vhd.Disk
 	promise *promise
@@ -175,6 +191,7 @@ func newWorld(leaf *leafFiles, rng *rand.Rand) *world {
 func (w *world) setStorage(found *vhdtest.MemFS) {
 	w.storage = vhdtest.NewCrashFS(found, w.leaf.storage)
 	w.storage.OnOp = func(op vhdtest.Op) {
+		w.letOthersIn(op)
 		if w.onOp != nil {
 			w.onOp(op)
 		}
@@ -182,6 +199,33 @@ func (w *world) setStorage(found *vhdtest.MemFS) {
 	if w.faults != nil {
 		w.faults.SetInner(w.storage)
 	}
+}
+
+// run runs a step, and what is done beside it.
+func (w *world) run(s *step) error {
+	w.step, w.changes, w.othersErr = s, 0, nil
+	err := s.op.run(w, *s)
+	w.step = nil
+	return cmp.Or(err, w.othersErr)
+}
+
+// letOthersIn does what the step says is done beside it at this moment. While an
+// fsync runs a file can't grow: who tries would wait, and so would we.
+func (w *world) letOthersIn(op vhdtest.Op) {
+	if w.step == nil || w.others {
+		return
+	}
+	w.others = true
+	defer func() { w.others = false }()
+	for _, b := range w.step.beside {
+		if b.at != w.changes || op.Kind == vhdtest.OpSync && !w.holds(b.piece) {
+			continue
+		}
+		if err := b.op.run(w, b.step); err != nil {
+			w.othersErr = fmt.Errorf("%v: %w", b.step, err)
+		}
+	}
+	w.changes++
 }
 
 // fs is the storage as the disk gets to see it.
@@ -225,12 +269,7 @@ func (w *world) write(s step) error { return w.writeAt(s.off, s.n) }
 
 func (w *world) writeAt(off, n int) error {
 	w.version++
-	first := off / vhd.SectorSize
-	var stamps []byte
-	for sector := first; sector*vhd.SectorSize < off+n; sector++ {
-		stamps = append(stamps, stamp(sector, w.version)...)
-	}
-	p := stamps[off-first*vhd.SectorSize:][:n]
+	p := stamps(off, n, w.version)
 	w.promise.writing(p, off)
 	done, err := w.disk.WriteAt(p, int64(off))
 	if err != nil {
