@@ -2,6 +2,7 @@ package vhd_test
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"testing"
@@ -45,7 +46,10 @@ func unfinishedLeaves(t testing.TB, order vhdtest.Order) []*leafFiles {
 		if img.BATArea > 0 {
 			file = withBatmap(t, *img)
 		}
-		kind := leafKind{name: u.name, size: img.Size, blockSize: img.BlockSize, leaf: vhd.Dynamic, storage: vhdtest.CrashOptions{Order: order}, unfinished: true}
+		kind := leafKind{
+			name: fmt.Sprintf("%s, order %d", u.name, order), size: img.Size, blockSize: img.BlockSize, leaf: vhd.Dynamic,
+			storage: vhdtest.CrashOptions{Order: order}, unfinished: true,
+		}
 		leaves[i] = &leafFiles{leafKind: kind, files: vhdtest.NewMemFS(), below: make([]byte, img.Size), content: img.Content(t, nil)}
 		require.NoError(t, leaves[i].files.WriteFile(leafName, file))
 	}
@@ -54,7 +58,7 @@ func unfinishedLeaves(t testing.TB, order vhdtest.Order) []*leafFiles {
 
 func TestP3CrashesWhileAnImageIsMendedLoseNothing(t *testing.T) {
 	t.Parallel()
-	for _, order := range []vhdtest.Order{vhdtest.AnyOrder, vhdtest.AppendOrder, vhdtest.PrefixOrder} {
+	for _, order := range everyOrder {
 		for _, leaf := range unfinishedLeaves(t, order) {
 			for seed := range uint64(20) {
 				p := drawProgram(rand.New(rand.NewPCG(seed, 5)), 2, int(leaf.size), operations)

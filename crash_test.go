@@ -248,6 +248,8 @@ func atRandom(r *crashRun) {
 	}
 }
 
+var everyOrder = []vhdtest.Order{vhdtest.AnyOrder, vhdtest.AppendOrder, vhdtest.PrefixOrder}
+
 // crashLeaves are the kinds of leaf that programs drawn at random run on: small,
 // so that a few writes touch everything.
 func crashLeaves() []leafKind {
@@ -258,7 +260,7 @@ func crashLeaves() []leafKind {
 			name: name, size: 48 << 10, blockSize: blockSize, parent: parent, leaf: leaf, storage: vhdtest.CrashOptions{Order: order, Space: space},
 		})
 	}
-	for _, order := range []vhdtest.Order{vhdtest.AnyOrder, vhdtest.AppendOrder, vhdtest.PrefixOrder} {
+	for _, order := range everyOrder {
 		for _, blockSize := range []int64{512, 4096, 16 << 10} {
 			add("dynamic", blockSize, 0, vhd.Dynamic, order, vhdtest.SpaceZeros)
 			add("child of dynamic", blockSize, vhd.Dynamic, vhd.Differencing, order, vhdtest.SpaceStale)
@@ -301,7 +303,7 @@ func runCrashes(t *testing.T, seed uint64, wanted int) (states, torn int) {
 	leaves := buildLeaves(t, crashLeaves())
 	for ; states < wanted; seed++ {
 		leaf := leaves[int(seed)%len(leaves)]
-		p := drawProgram(rand.New(rand.NewPCG(seed, 1)), 10, int(leaf.size), append(slices.Clone(operations), losePower))
+		p := drawProgram(rand.New(rand.NewPCG(seed, 1)), 10, int(leaf.size), crashOperations())
 		r := newCrashRun(leaf, seed, atRandom)
 		if err := r.run(p); err != nil {
 			failShortest(t, leaf, seed, p, err)
@@ -363,14 +365,28 @@ func TestACrashProgramOfYours(t *testing.T) {
 	}
 	p, err := parseProgram(text)
 	require.NoError(t, err)
-	seed, _ := strconv.ParseUint(os.Getenv("VHD_CRASH_SEED"), 10, 64)
-	for _, leaf := range buildLeaves(t, append(crashLeaves(), tinyLeaves()...)) {
-		if name := os.Getenv("VHD_CRASH_LEAF"); name == "" || name == leaf.name {
-			if err := failsSoon(leaf, seed, p); err != nil {
-				failProgram(t, leaf, seed, p, err)
-			}
-		}
+	seed, err := strconv.ParseUint(os.Getenv("VHD_CRASH_SEED"), 10, 64)
+	require.NoError(t, err)
+	leaf := leafCalled(t, os.Getenv("VHD_CRASH_LEAF"))
+	failure := failsSoon(leaf, seed, p)
+	if failure == nil && leaf.size <= 8*vhd.SectorSize {
+		failure = newEveryCrash().run(leaf, p)
 	}
+	if failure != nil {
+		failProgram(t, leaf, seed, p, failure)
+	}
+}
+
+// leafCalled is the kind of leaf of any of these tests that has the name.
+func leafCalled(t testing.TB, name string) *leafFiles {
+	t.Helper()
+	leaves := buildLeaves(t, slices.Concat(crashLeaves(), tinyLeaves()))
+	for _, order := range everyOrder {
+		leaves = append(leaves, unfinishedLeaves(t, order)...)
+	}
+	i := slices.IndexFunc(leaves, func(l *leafFiles) bool { return l.name == name })
+	require.GreaterOrEqual(t, i, 0, "no leaf is called %q", name)
+	return leaves[i]
 }
 
 func TestP1WhatWasSyncedIsDurable(t *testing.T) {
@@ -398,12 +414,12 @@ func TestP4WritesOfSeveralSectorsAreNotAtomic(t *testing.T) {
 
 func TestAProgramIsReadBackFromItsText(t *testing.T) {
 	for seed := range uint64(200) {
-		p := drawProgram(rand.New(rand.NewPCG(seed, 4)), 10, 48<<10, operations)
+		p := drawProgram(rand.New(rand.NewPCG(seed, 4)), 10, 48<<10, crashOperations())
 		again, err := parseProgram(p.String())
 		require.NoError(t, err)
 		require.Equal(t, p.String(), again.String())
 	}
-	for _, text := range []string{"", "fly", "write x", "sync | write 0+512", "sync | 1 fly"} {
+	for _, text := range []string{"", "fly", "write x", "sync | write 0+512", "sync | 1 fly", "write 0+512x", "write 0+512 "} {
 		_, err := parseProgram(text)
 		require.Error(t, err, "%q", text)
 	}

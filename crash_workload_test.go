@@ -65,6 +65,21 @@ type everyCrash struct {
 
 	last    *step
 	changes int // of the promise
+	states  int // looked at
+}
+
+func newEveryCrash() *everyCrash {
+	return &everyCrash{seed: maphash.MakeSeed(), recovered: map[uint64]bool{}, read: map[uint64]bool{}}
+}
+
+// run runs a program on the leaf, which is the same at every call.
+func (e *everyCrash) run(leaf *leafFiles, p program) error {
+	clear(e.read)
+	e.last = &p[len(p)-1]
+	r := newCrashRun(leaf, 1, e.choose)
+	err := r.run(p)
+	e.states += r.states
+	return err
 }
 
 func (e *everyCrash) choose(r *crashRun) {
@@ -113,20 +128,17 @@ func TestEveryCrashOfEveryShortWorkloadKeepsThePromise(t *testing.T) {
 	for _, leaf := range buildLeaves(t, tinyLeaves()) {
 		t.Run(leaf.name, func(t *testing.T) {
 			t.Parallel()
-			every := &everyCrash{seed: maphash.MakeSeed(), recovered: map[uint64]bool{}, read: map[uint64]bool{}}
-			workloads, states := 0, 0
+			every := newEveryCrash()
+			workloads := 0
 			for length := 1; length <= most; length++ {
 				eachWorkload(t, length, func(p program) {
-					every.last = &p[length-1]
-					clear(every.read)
-					r := newCrashRun(leaf, 1, every.choose)
-					if err := r.run(p); err != nil {
+					if err := every.run(leaf, p); err != nil {
 						failProgram(t, leaf, 1, p, err)
 					}
-					workloads, states = workloads+1, states+r.states
+					workloads++
 				})
 			}
-			t.Logf("%d workloads, %d states after crashes, %d recovered from", workloads, states, len(every.recovered))
+			t.Logf("%d workloads, %d states after crashes, %d recovered from", workloads, every.states, len(every.recovered))
 		})
 	}
 }

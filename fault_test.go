@@ -254,7 +254,8 @@ func failEveryCall(t *testing.T, leaf *leafFiles, seed uint64, p program, kind f
 	for at := 1; ; at++ {
 		r := newFaultRun(leaf, seed, kind, at)
 		if err := r.run(p); err != nil {
-			t.Fatalf("%s\n  leaf:    %s\n  program: %v\n  fault:   %s, number %d\n  %v", promiseIsBroken, leaf.name, p, kind.name, at, err)
+			t.Fatalf("%s\n  leaf:    %s\n  program: %v\n  fault:   %s, number %d\n  seed:    %d\n  %v",
+				promiseIsBroken, leaf.name, p, kind.name, at, seed, err)
 		}
 		if r.faults.Fired() == 0 {
 			return at - 1

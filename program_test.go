@@ -82,7 +82,7 @@ func parseProgram(text string) (program, error) {
 
 func parseStep(text string) (step, error) {
 	name, rest, _ := strings.Cut(text, " ")
-	for _, op := range operations {
+	for _, op := range crashOperations() {
 		if op.name != name {
 			continue
 		}
@@ -91,6 +91,9 @@ func parseStep(text string) (step, error) {
 			if _, err := fmt.Sscanf(rest, "%d+%d", &s.off, &s.n); err != nil {
 				return step{}, fmt.Errorf("%q: %w", text, err)
 			}
+		}
+		if s.String() != text {
+			return step{}, fmt.Errorf("%q is no step", text)
 		}
 		return s, nil
 	}

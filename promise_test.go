@@ -18,6 +18,8 @@ type promise struct {
 	unsure []bool
 	// changes counts how often another content became possible, or impossible.
 	changes int
+	// last are the sectors of the last call that wrote, from to.
+	lastFrom, lastTo int
 }
 
 // newPromise is of a disk that holds content, all of it durable.
@@ -58,6 +60,7 @@ func (p *promise) with(sector int, version []byte) *promise {
 // writing notes that b is about to be written at off.
 func (p *promise) writing(b []byte, off int) {
 	p.changes++
+	p.lastFrom, p.lastTo = off/vhd.SectorSize, (off+len(b)+vhd.SectorSize-1)/vhd.SectorSize
 	for len(b) > 0 {
 		sector, in := off/vhd.SectorSize, off%vhd.SectorSize
 		version := bytes.Clone(p.now(sector))
@@ -124,7 +127,7 @@ func (p *promise) reopened(content []byte) error {
 }
 
 // afterCrash is what is wrong with what the disk reads as after a crash. torn
-// says that some sectors in flight are new, and others old.
+// says that the last call which wrote is there in part.
 func (p *promise) afterCrash(content []byte) (torn bool, err error) {
 	var old, fresh bool
 	for sector, versions := range p.versions {
@@ -137,8 +140,10 @@ func (p *promise) afterCrash(content []byte) (torn bool, err error) {
 			}
 			return false, fmt.Errorf("sector %d is %s: %.20q…", sector, broken, got)
 		}
-		old = old || len(versions) > 1 && at == 0
-		fresh = fresh || at > 0
+		if sector >= p.lastFrom && sector < p.lastTo && len(versions) > 1 {
+			isNew := bytes.Equal(got, p.now(sector))
+			old, fresh = old || !isNew, fresh || isNew
+		}
 	}
 	return old && fresh, nil
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,8 +54,11 @@ var operations = []*operation{
 	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
 }
 
-// losePower is an operation of programs whose storage does nothing worse.
-var losePower = &operation{name: "crash", often: 1, run: (*world).losePower}
+// crashOperations are those of programs whose storage loses power and does
+// nothing worse.
+func crashOperations() []*operation {
+	return append(slices.Clone(operations), &operation{name: "crash", often: 1, run: (*world).losePower})
+}
 
 const (
 	leafName = "leaf.vhd"
