@@ -14,7 +14,7 @@ RACE = $(shell $(GO) list -race unsafe >/dev/null 2>&1 && echo -race)
 # Where 32-bit programs run beside the machine's own.
 I386 = $(filter linux/amd64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH))
 # What runs programs of a big-endian machine.
-S390X := qemu-s390x-static
+S390X ?= qemu-s390x-static
 # Where the code must vet, with the tests.
 PLATFORMS := linux/amd64 linux/386 windows/amd64 darwin/arm64
 
@@ -28,9 +28,9 @@ build: ## Build the command: bin/vhd
 
 .PHONY: test
 test: readers ## Run all tests, also with the race detector and as a 32-bit program where that can be
-	$(GO) test ./...
-	$(if $(RACE),$(GO) test -race ./...,@echo "not with the race detector: it needs a C compiler")
-	$(if $(I386),GOARCH=386 $(GO) test -short ./...,@echo "not as a 32-bit program: that needs linux/amd64")
+	$(GO) test -timeout 30m ./...
+	$(if $(RACE),$(GO) test -race -timeout 30m ./...,@echo "not with the race detector: it needs a C compiler")
+	$(if $(I386),GOARCH=386 $(GO) test -short -timeout 30m ./...,@echo "not as a 32-bit program: that needs linux/amd64")
 
 .PHONY: endian
 endian: ## Run the tests big-endian, under emulation
@@ -93,7 +93,7 @@ fuzz: ## Run every fuzz target in turn for FUZZTIME each
 	done
 
 .PHONY: crash
-crash: ## Lose power in random programs until STATES states were looked at: hours of one core
+crash: ## Lose power in random programs, until STATES states were looked at
 	VHD_CRASH_STATES=$(STATES) $(GO) test -v -timeout 12h -run '^TestP[1-4]' .
 
 .PHONY: kill
@@ -110,5 +110,5 @@ bench: ## Run the benchmarks that match BENCH, COUNT times, each beside its yard
 
 .PHONY: cover
 cover: ## Measure what the package's tests cover: cover.out
-	$(GO) test -coverprofile=cover.out .
+	$(GO) test -timeout 30m -coverprofile=cover.out .
 	@$(GO) tool cover -func=cover.out | tail -n 1

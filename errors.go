@@ -63,7 +63,8 @@ var (
 	// ErrClosed is returned by every use of a closed disk.
 	ErrClosed = errors.New("vhd: disk is closed")
 
-	// ErrBroken is in every error that follows a failed fsync: what the file
+	// ErrBroken is in every error that follows a failed fsync, or another
+	// failure in the middle of what Sync does to the tables: what the file
 	// holds is no longer known, so nothing is read or written any more. Close
 	// the disk and open it again to recover what was durable.
 	ErrBroken = errors.New("disk is broken by an earlier failure")

@@ -30,21 +30,21 @@ type faultKind struct {
 }
 
 var faultKinds = []faultKind{
-	{"a change, for once", vhdtest.Fault{}, nil},
-	{"all changes from there on", vhdtest.Fault{Forever: true}, nil},
-	{"a write in its middle", vhdtest.Fault{Short: true, Match: isKind(vhdtest.OpWrite)}, nil},
-	{"a write in its middle, without a word", vhdtest.Fault{Short: true, Silent: true, Match: isKind(vhdtest.OpWrite)}, io.ErrShortWrite},
-	{"no space, in the middle of a write", vhdtest.Fault{Short: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite)}, nil},
-	{"no space, for good", vhdtest.Fault{Short: true, Forever: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite)}, nil},
-	{"no space, and no way back", vhdtest.Fault{Forever: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite, vhdtest.OpTruncate)}, nil},
-	{"an fsync", vhdtest.Fault{Match: isKind(vhdtest.OpSync)}, nil},
-	{"all fsyncs from there on", vhdtest.Fault{Forever: true, Match: isKind(vhdtest.OpSync)}, nil},
-	{"a read", vhdtest.Fault{All: true, Match: isKind(vhdtest.OpRead)}, nil},
-	{"a read in its middle", vhdtest.Fault{All: true, Short: true, Match: isKind(vhdtest.OpRead)}, nil},
-	{"a read that finds the file's end", vhdtest.Fault{All: true, Short: true, Err: io.EOF, Match: isKind(vhdtest.OpRead)}, vhd.ErrFormat},
-	{"all reads from there on", vhdtest.Fault{All: true, Forever: true, Match: isKind(vhdtest.OpRead)}, nil},
-	{"any call", vhdtest.Fault{All: true}, nil},
-	{"all calls from there on", vhdtest.Fault{All: true, Forever: true}, nil},
+	{name: "a change, for once", fault: vhdtest.Fault{}},
+	{name: "all changes from there on", fault: vhdtest.Fault{Forever: true}},
+	{name: "a write in its middle", fault: vhdtest.Fault{Short: true, Match: isKind(vhdtest.OpWrite)}},
+	{name: "a write in its middle, without a word", fault: vhdtest.Fault{Short: true, Silent: true, Match: isKind(vhdtest.OpWrite)}, told: io.ErrShortWrite},
+	{name: "no space, in the middle of a write", fault: vhdtest.Fault{Short: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite)}},
+	{name: "no space, for good", fault: vhdtest.Fault{Short: true, Forever: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite)}},
+	{name: "no space, and no way back", fault: vhdtest.Fault{Forever: true, Err: syscall.ENOSPC, Match: isKind(vhdtest.OpWrite, vhdtest.OpTruncate)}},
+	{name: "an fsync", fault: vhdtest.Fault{Match: isKind(vhdtest.OpSync)}},
+	{name: "all fsyncs from there on", fault: vhdtest.Fault{Forever: true, Match: isKind(vhdtest.OpSync)}},
+	{name: "a read", fault: vhdtest.Fault{All: true, Match: isKind(vhdtest.OpRead)}},
+	{name: "a read in its middle", fault: vhdtest.Fault{All: true, Short: true, Match: isKind(vhdtest.OpRead)}},
+	{name: "a read that finds the file's end", fault: vhdtest.Fault{All: true, Short: true, Err: io.EOF, Match: isKind(vhdtest.OpRead)}, told: vhd.ErrFormat},
+	{name: "all reads from there on", fault: vhdtest.Fault{All: true, Forever: true, Match: isKind(vhdtest.OpRead)}},
+	{name: "any call", fault: vhdtest.Fault{All: true}},
+	{name: "all calls from there on", fault: vhdtest.Fault{All: true, Forever: true}},
 }
 
 func isKind(kinds ...vhdtest.OpKind) func(vhdtest.Op) bool {

@@ -139,10 +139,11 @@ func footerOf(r io.ReaderAt, size int64) (Footer, error) {
 // readFooters reads the footer at the end and, unless that is a fixed disk's,
 // its copy at the start together with what follows it, into start.
 func (m *Image) readFooters(start []byte) error {
-	end, endErr, err := m.readEndFooter()
+	raw, err := m.readEnd()
 	if err != nil {
-		return err
+		return err // only a footer that was read and is none may be taken for lost
 	}
+	end, endErr := m.decodeEnd(raw)
 	if endErr == nil && m.footer.Type == Fixed {
 		return nil // whatever a guest put at offset 0
 	}
@@ -163,25 +164,27 @@ func (m *Image) readFooters(start []byte) error {
 	return nil
 }
 
-// readEndFooter decodes the footer at the file's end, of 512 or 511 bytes, and
-// returns its bytes. What is wrong with them is endErr: only a footer that was
-// read and is none may be taken for lost.
-func (m *Image) readEndFooter() (raw []byte, endErr, err error) {
+// readEnd reads what may be the footer at the file's end.
+func (m *Image) readEnd() ([]byte, error) {
 	size := m.FileSize()
 	if size < oldFooterSize {
-		return nil, nil, &FormatError{Part: "footer", Got: fmt.Sprintf("a file of %d bytes", size), Want: "at least a footer", Err: ErrFormat}
+		return nil, &FormatError{Part: "footer", Got: fmt.Sprintf("a file of %d bytes", size), Want: "at least a footer", Err: ErrFormat}
 	}
-	raw = make([]byte, min(size, footerSize))
+	raw := make([]byte, min(size, footerSize))
 	off := size - int64(len(raw))
-	if err := readFull(m.file, raw, off); err != nil {
-		return nil, nil, inPart("footer", off, err)
-	}
-	endErr = m.footer.UnmarshalBinary(raw)
-	if old := raw[len(raw)-oldFooterSize:]; endErr != nil && m.footer.UnmarshalBinary(old) == nil {
-		raw, off, endErr = old, size-oldFooterSize, nil
+	return raw, inPart("footer", off, readFull(m.file, raw, off))
+}
+
+// decodeEnd decodes the footer at the file's end, of 512 or 511 bytes, and
+// returns its bytes.
+func (m *Image) decodeEnd(raw []byte) ([]byte, error) {
+	off := m.FileSize() - int64(len(raw))
+	err := m.footer.UnmarshalBinary(raw)
+	if old := raw[len(raw)-oldFooterSize:]; err != nil && m.footer.UnmarshalBinary(old) == nil {
+		raw, off, err = old, m.FileSize()-oldFooterSize, nil
 	}
 	m.footerOff = off
-	return raw, atOffset(endErr, off), nil
+	return raw, atOffset(err, off)
 }
 
 // checkSize checks the footer's type and size against the file.

@@ -5,7 +5,7 @@ package vhd
 // disk's lock, held exclusively to change it.
 type leaf struct {
 	*layer
-	footer []byte // as it stands at both ends of the file
+	footer []byte // encoded, as it is written at both ends of the file
 	space  space
 
 	blocks    map[int64]*leafBlock // those that differ from the file, and some that don't

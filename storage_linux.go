@@ -8,8 +8,8 @@ import (
 
 // reserve makes sure that n bytes of the file from off on can be written
 // without the file system running full. Where that can't be had it does
-// nothing. The file's size stays: behind a longer one there would be no footer
-// yet.
+// nothing. The file's size stays: a longer one would end without a footer. What a
+// killed writer reserved is given back when the file grows or shrinks next.
 func reserve(f File, off, n int64) error {
 	err := fallocate(f, unix.FALLOC_FL_KEEP_SIZE, off, n)
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) || errors.Is(err, unix.EIO) {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -97,14 +96,12 @@ var mistakes = []mistake{
 // The tests on storage that loses power, or fails, would be worth nothing if
 // they found nothing.
 func TestEveryMistakeInTheOrderOfWritesIsFoundWithinAMinute(t *testing.T) {
-	if testing.Short() || raceEnabled || runtime.GOARCH != "amd64" {
+	if testing.Short() || raceEnabled {
 		t.Skip("builds a program for every mistake")
 	}
 	for _, m := range mistakes {
 		t.Run(m.name, func(t *testing.T) {
-			found := findMistake(t, m.build(t))
-			require.NotEmpty(t, found, "nothing was found")
-			t.Log(found)
+			t.Log(findMistake(t, m.build(t)))
 		})
 	}
 }
@@ -116,22 +113,26 @@ func findMistake(t testing.TB, program string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "-test.v", "-test.short", "-test.run", "^(TestP[1-4]|TestEveryCrash|TestEveryFault)")
+	cmd.Env = append(os.Environ(), "VHD_CRASH_STATES=", "VHD_FAULT_POINTS=") // as many as a short test wants
 	output, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	found := ""
-	for lines := bufio.NewScanner(output); lines.Scan() && found == ""; {
-		if line := lines.Text(); strings.Contains(line, promiseIsBroken) {
-			for range 4 {
-				found += strings.TrimSpace(line) + "\n"
-				lines.Scan()
-				line = lines.Text()
+	defer func() { _ = cmd.Wait() }() // it is killed, or has failed
+	defer cancel()
+	lines := bufio.NewScanner(output)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), promiseIsBroken) {
+			found := lines.Text()
+			for n := 0; n < 4 && lines.Scan(); n++ {
+				found += "\n" + lines.Text()
 			}
+			return found
 		}
 	}
-	cancel()
-	require.Error(t, cmd.Wait())
-	return found
+	require.NoError(t, lines.Err())
+	require.NoError(t, ctx.Err(), "nothing was found within a minute")
+	t.Fatal("nothing was found")
+	return ""
 }
 
 // build builds the tests with the mistake, and returns their program.

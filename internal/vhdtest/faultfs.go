@@ -53,9 +53,7 @@ func (f *FaultFS) Arm(fault Fault) {
 
 // Disarm makes all calls succeed. What Fired returns stays.
 func (f *FaultFS) Disarm() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.fault = Fault{}
+	f.exchange(Fault{})
 }
 
 // SetInner has all calls to come go to another FS, as after a restart of the

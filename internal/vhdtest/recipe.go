@@ -106,7 +106,7 @@ func (d *damage) edit() {
 		d.bits()
 	case 8:
 		at := d.piece(int(d.Uint(3)), 8)
-		putNumber(at, len(at), d.Number())
+		putUint(at, d.Number())
 	case 9:
 		d.resize()
 	case 10:
@@ -141,15 +141,8 @@ func (d *damage) number(structure []byte, fields []field) {
 	}
 	n := d.Number()
 	if f.off+f.n <= len(structure) {
-		putNumber(structure[f.off:], f.n, n)
+		putUint(structure[f.off:f.off+f.n], n)
 	}
-}
-
-// putNumber puts the low n bytes of a number.
-func putNumber(at []byte, n int, number uint64) {
-	var raw [8]byte
-	binary.BigEndian.PutUint64(raw[:], number)
-	copy(at[:n], raw[8-n:])
 }
 
 // entry makes a block stand elsewhere: at a sector of the file or behind it, where another one is, or anywhere.
