@@ -1,7 +1,10 @@
 package vhd_test
 
 import (
+	"fmt"
+	"os"
 	"path"
+	"path/filepath"
 	"runtime"
 	"testing"
 
@@ -57,5 +60,16 @@ func TestHostileImagesAreManyOfEachRow(t *testing.T) {
 		vhdtest.RowOddLayout, vhdtest.RowOddChain,
 	} {
 		require.GreaterOrEqual(t, rows[row], 5, "%s", row)
+	}
+}
+
+// The page that compares readers has a row for every image, and no other.
+func TestTheHostileImagesAreThoseOfThePage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("docs", "hostile-images.md"))
+	require.NoError(t, err)
+	recipes := vhdtest.HostileRecipes()
+	require.Contains(t, string(page), fmt.Sprintf("\n%d images.", len(recipes)))
+	for _, recipe := range recipes {
+		require.Contains(t, string(page), "\n| "+recipe.Name+" | ")
 	}
 }
