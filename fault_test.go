@@ -58,6 +58,8 @@ type faultRun struct {
 	kind   faultKind
 	looks  *crashRun
 	looked bool // after the first failure
+
+	closedWell bool // Close has returned nil
 }
 
 func newFaultRun(leaf *leafFiles, seed uint64, kind faultKind, at int) *faultRun {
@@ -91,6 +93,7 @@ func (r *faultRun) run(p program) (failure error) {
 			return fmt.Errorf("%v: %w", s, err)
 		}
 	}
+	r.looks.closedWell = r.closedWell
 	return r.lookAround()
 }
 
@@ -109,7 +112,9 @@ func (r *faultRun) runStep(s step) error {
 			err = r.goOnAfter(s, stepErr)
 		case fired && r.kind.isOf(vhdtest.OpSync):
 			err = errors.New("an fsync failed, and nobody was told")
-		case s.op != closeAtTheEnd:
+		case s.op == closeAtTheEnd:
+			r.closedWell = true
+		default:
 			err = r.world.readLive()
 		}
 	})
@@ -260,5 +265,15 @@ func failEveryCall(t *testing.T, leaf *leafFiles, seed uint64, p program, kind f
 		if r.faults.Fired() == 0 {
 			return at - 1
 		}
+	}
+}
+
+// A growth that moved the footer and could not wipe the old one had its place
+// taken for fresh space.
+func TestW10AFooterThatCouldNotBeWipedIsNotReadAsData(t *testing.T) {
+	p, err := parseProgram("write 3195+4855; grow")
+	require.NoError(t, err)
+	for _, leaf := range buildLeaves(t, faultLeaves()) {
+		require.Positive(t, failEveryCall(t, leaf, 1, p, faultKinds[0]))
 	}
 }

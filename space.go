@@ -245,7 +245,11 @@ func (d *Disk) moveFooter(off, nslots int64) error {
 	}
 	m.footerOff = newOff
 	m.fileSize.Store(newOff + footerSize)
-	return inFile(m.name, zeroRange(d.leaf.file, oldOff, off+m.bitmapArea-oldOff))
+	if err := zeroRange(d.leaf.file, oldOff, off+m.bitmapArea-oldOff); err != nil {
+		d.leaf.space.fresh = max(d.leaf.space.fresh, off+m.bitmapArea) // the old footer may still be there
+		return inFile(m.name, err)
+	}
+	return nil
 }
 
 // appendFooter writes the footer at newOff, behind the file's end at oldSize.
