@@ -34,7 +34,10 @@ type crashRun struct {
 	// gone from the end.
 	faulty bool
 
-	states int // looked at
+	closedWell bool // Close has returned nil
+
+	points int // of a program, looked at
+	states int // looked at, with those of recovering
 	torn   int // of these, those where a write of several sectors was there in part
 
 	failure error
@@ -81,6 +84,7 @@ func (r *crashRun) runStep(s *step) {
 	if err != nil {
 		r.fail(fmt.Errorf("%v: %w", s, err))
 	}
+	r.closedWell = err == nil && s.op == closeAtTheEnd
 	r.choose(r)
 }
 
@@ -160,7 +164,7 @@ func (r *crashRun) lookAtImage(state *vhdtest.MemFS, name string, p *promise) (c
 		r.torn++
 	}
 	if r.mustHaveFooter() && disk.Chain()[0].NeedsRecovery() {
-		return nil, errors.New("the end footer is not there, though appends persist in order")
+		return nil, errors.New("a footer is not there, though appends persist in order, or the disk was closed well")
 	}
 	if err := disk.Close(); err != nil {
 		return nil, err
@@ -171,12 +175,12 @@ func (r *crashRun) lookAtImage(state *vhdtest.MemFS, name string, p *promise) (c
 	return content, nil
 }
 
-// mustHaveFooter says that no crash takes the end footer away: appends persist
-// in order, nothing worse happens, and it was there in the beginning, or has
-// been mended.
+// mustHaveFooter says that no crash takes the end footer away: the disk was
+// closed, or appends persist in order, nothing worse happens, and it was there in
+// the beginning, or has been mended.
 func (r *crashRun) mustHaveFooter() bool {
 	leaf := r.world.leaf
-	return leaf.storage.Order != vhdtest.AnyOrder && !r.faulty && (!leaf.unfinished || r.world.disk != nil)
+	return r.closedWell || leaf.storage.Order != vhdtest.AnyOrder && !r.faulty && (!leaf.unfinished || r.world.disk != nil)
 }
 
 // lookAtMade looks at the image that create makes: it is there whole, or not at
@@ -197,6 +201,8 @@ func (r *crashRun) lookAtMade(state *vhdtest.MemFS) error {
 // looks at crashes meanwhile.
 func (r *crashRun) recover(state *vhdtest.MemFS, seen []byte, how looking) error {
 	w := r.world
+	defer func(closedWell bool) { r.closedWell = closedWell }(r.closedWell)
+	r.closedWell = false // it is in use again
 	storage := vhdtest.NewCrashFS(state, w.leaf.storage)
 	storage.OnOp = func(vhdtest.Op) {
 		if r.failure == nil && r.rng.IntN(4) == 0 {
@@ -234,18 +240,24 @@ func (r *crashRun) goOn(storage *vhdtest.CrashFS, disk *vhd.Disk, content []byte
 		return err
 	}
 	copy(sectorOfContent(content, sector), fresh)
-	r.world.promise = newPromise(content)
+	r.world.promise, r.closedWell = newPromise(content), true
 	r.look(storage.Crash(r.rng), reading)
 	return nil
 }
 
-// atRandom looks at one crash before every change. A program that changes very
-// much is looked at now and then only.
+// atRandom looks at one crash before every change, and at every third recovers
+// from it. A program that changes very much is looked at now and then only.
 func atRandom(r *crashRun) {
-	const many = 500
-	if r.states < many || r.step.op == closeAtTheEnd || r.rng.IntN(16) == 0 {
-		r.look(r.world.storage.Crash(r.rng), recoveringAgain)
+	const many = 200
+	if r.points >= many && r.step.op != closeAtTheEnd && r.rng.IntN(16) != 0 {
+		return
 	}
+	r.points++
+	how := reading
+	if r.rng.IntN(3) == 0 {
+		how = recoveringAgain
+	}
+	r.look(r.world.storage.Crash(r.rng), how)
 }
 
 var everyOrder = []vhdtest.Order{vhdtest.AnyOrder, vhdtest.AppendOrder, vhdtest.PrefixOrder}
@@ -256,8 +268,12 @@ func crashLeaves() []leafKind {
 	var leaves []leafKind
 	add := func(kind string, blockSize int64, parent, leaf vhd.DiskType, order vhdtest.Order, space vhdtest.Space) {
 		name := fmt.Sprintf("%s of %d byte blocks, order %d", kind, blockSize, order)
+		size := int64(48 << 10)
+		if blockSize == 512 {
+			size = 80 << 10 // a BAT of two sectors
+		}
 		leaves = append(leaves, leafKind{
-			name: name, size: 48 << 10, blockSize: blockSize, parent: parent, leaf: leaf, storage: vhdtest.CrashOptions{Order: order, Space: space},
+			name: name, size: size, blockSize: blockSize, parent: parent, leaf: leaf, storage: vhdtest.CrashOptions{Order: order, Space: space},
 		})
 	}
 	for _, order := range everyOrder {
@@ -301,6 +317,7 @@ func statesWanted(t testing.TB) int {
 func runCrashes(t *testing.T, seed uint64, wanted int) (states, torn int) {
 	t.Helper()
 	leaves := buildLeaves(t, crashLeaves())
+	programs, points := 0, 0
 	for ; states < wanted; seed++ {
 		leaf := leaves[int(seed)%len(leaves)]
 		p := drawProgram(rand.New(rand.NewPCG(seed, 1)), 10, int(leaf.size), crashOperations())
@@ -308,9 +325,9 @@ func runCrashes(t *testing.T, seed uint64, wanted int) (states, torn int) {
 		if err := r.run(p); err != nil {
 			failShortest(t, leaf, seed, p, err)
 		}
-		states, torn = states+r.states, torn+r.torn
+		programs, points, states, torn = programs+1, points+r.points, states+r.states, torn+r.torn
 	}
-	t.Logf("%d states after crashes", states)
+	t.Logf("%d programs, %d points, %d states after crashes", programs, points, states)
 	return states, torn
 }
 

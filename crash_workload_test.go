@@ -83,7 +83,7 @@ func (e *everyCrash) run(leaf *leafFiles, p program) error {
 }
 
 func (e *everyCrash) choose(r *crashRun) {
-	if r.step != e.last {
+	if r.step != e.last && r.step.op != closeAtTheEnd {
 		return
 	}
 	if changes := r.world.promise.changes; changes != e.changes {

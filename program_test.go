@@ -148,7 +148,7 @@ func (d *drawing) step(op *operation) step {
 	}
 	for range d.rng.IntN(3) {
 		other := d.operation(func(op *operation) bool { return op.most > 0 })
-		s.beside = append(s.beside, interjection{at: d.rng.IntN(5), step: d.step(other)})
+		s.beside = append(s.beside, interjection{at: d.rng.IntN(4), step: d.step(other)})
 	}
 	return s
 }

@@ -46,7 +46,7 @@ var mistakes = []mistake{
 	m.footerOff = newOff`, `
 	m.footerOff = newOff`}}},
 	{"W3: a stale footer read as a bitmap", []edit{
-		{"space.go", `return inFile(m.name, zeroRange(d.leaf.file, oldOff, off+m.bitmapArea-oldOff))`, `return inFile(m.name, zeroRange(d.leaf.file, oldOff, 0))`},
+		{"space.go", `zeroRange(d.leaf.file, oldOff, off+m.bitmapArea-oldOff)`, `zeroRange(d.leaf.file, oldOff, 0)`},
 		{"flush.go", unreachable, `
 	if err := error(nil); err != nil {`},
 		{"flush.go", published, `
@@ -72,6 +72,13 @@ var mistakes = []mistake{
 		if err := d.writeUnreachable(e); err != nil {`},
 	}},
 	{"W6: freed space reused early", []edit{{"leaf.go", `w.freed = append(w.freed, b.off)`, `w.release(b.off)`}}},
+	{"W6: what was freed beside a sync reused with what it freed", []edit{{"flush.go", `
+	w.flushing = false
+	w.trimClean()`, `
+	w.flushing = false
+	e.freed, w.freed = append(e.freed, w.freed...), nil
+	w.trimClean()`}}},
+	{"W4: a sync notes more than it took", []edit{{"flush.go", `b.block.published = b.off`, `b.block.published = b.block.off`}}},
 	{"W7: both footers in flux", []edit{{"recover.go", `
 		return inPart("footer", 0, err)
 	}
