@@ -129,11 +129,11 @@ func findMistake(t testing.TB, program string) string {
 	lines := bufio.NewScanner(output)
 	for lines.Scan() {
 		if strings.Contains(lines.Text(), promiseIsBroken) {
-			found := lines.Text()
-			for n := 0; n < 4 && lines.Scan(); n++ {
-				found += "\n" + lines.Text()
+			found := []string{lines.Text()}
+			for len(found) < 5 && lines.Scan() {
+				found = append(found, lines.Text())
 			}
-			return found
+			return strings.Join(found, "\n")
 		}
 	}
 	require.NoError(t, lines.Err())
