@@ -298,18 +298,26 @@ func buildLeaves(t testing.TB, kinds []leafKind) []*leafFiles {
 	return leaves
 }
 
-// statesWanted is how many states all tests at random look at together:
-// VHD_CRASH_STATES. Under the race detector there is nothing to find in one
-// goroutine.
-func statesWanted(t testing.TB) int {
+// wanted is how many of something a test does: what the variable says, or full,
+// or less in short tests. The race detector gets those too: in one goroutine it
+// has nothing to find.
+func wanted(t testing.TB, variable string, full, short int) int {
 	t.Helper()
-	if n, err := strconv.Atoi(os.Getenv("VHD_CRASH_STATES")); err == nil {
+	if text := os.Getenv(variable); text != "" {
+		n, err := strconv.Atoi(text)
+		require.NoError(t, err, variable)
 		return n
 	}
 	if testing.Short() || raceEnabled {
-		return 20_000
+		return short
 	}
-	return 220_000
+	return full
+}
+
+// statesWanted is how many states all tests at random look at together.
+func statesWanted(t testing.TB) int {
+	t.Helper()
+	return wanted(t, "VHD_CRASH_STATES", 220_000, 20_000)
 }
 
 // runCrashes runs programs, drawn from seed on, on one kind of leaf after the

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"syscall"
 	"testing"
 
@@ -214,19 +212,6 @@ func faultLeaves() []leafKind {
 	return append(leaves, uncached, leafKind{name: "fixed", size: 12 << 10, blockSize: 512, leaf: vhd.Fixed})
 }
 
-// pointsWanted is at how many points something fails, all in all:
-// VHD_FAULT_POINTS.
-func pointsWanted(t testing.TB) int {
-	t.Helper()
-	if n, err := strconv.Atoi(os.Getenv("VHD_FAULT_POINTS")); err == nil {
-		return n
-	}
-	if testing.Short() || raceEnabled {
-		return 5_500
-	}
-	return 55_000
-}
-
 func TestEveryFaultIsToldAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	points := map[string]int{}
@@ -234,7 +219,7 @@ func TestEveryFaultIsToldAndLosesNothing(t *testing.T) {
 	leaves := append(buildLeaves(t, faultLeaves()), unfinishedLeaves(t, vhdtest.AnyOrder)...)
 	short, err := parseProgram("zero 0+4096; write 4096+512; sync")
 	require.NoError(t, err)
-	for seed := 0; total < pointsWanted(t); seed++ {
+	for seed := 0; total < wanted(t, "VHD_FAULT_POINTS", 55_000, 5_500); seed++ {
 		leaf := leaves[seed%len(leaves)]
 		p := short
 		if seed >= len(leaves) {

@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -575,27 +574,12 @@ func (k *killImage) requireOthersRead(t *testing.T) {
 	requireSameBytes(t, readAll(t, d, killDiskSize), vhdtest.SevenZip.Content(t, k.name("leaf.vhd")), 0)
 }
 
-// wantedKills is how many victims there are to be. Nothing is found by more of
-// them in a short test, or with the race detector, which does not look at them.
-func wantedKills(t testing.TB) int {
-	t.Helper()
-	if wanted := os.Getenv("VHD_KILLS"); wanted != "" {
-		n, err := strconv.Atoi(wanted)
-		require.NoError(t, err, "VHD_KILLS")
-		return n
-	}
-	if testing.Short() || raceEnabled {
-		return killsPerImage
-	}
-	return 200
-}
-
 func TestAKilledWriterLeavesWhatIsPromised(t *testing.T) {
 	needAgain(t)
 	var tally killTally
-	wanted := wantedKills(t)
-	for seed := uint64(0); tally.inTheMiddle < wanted; seed++ {
-		require.LessOrEqual(t, seed, uint64(wanted), "victims are not killed: %v", tally)
+	kills := wanted(t, "VHD_KILLS", 200, killsPerImage)
+	for seed := uint64(0); tally.inTheMiddle < kills; seed++ {
+		require.LessOrEqual(t, seed, uint64(kills), "victims are not killed: %v", tally)
 		require.True(t, t.Run(fmt.Sprintf("image %d", seed), func(t *testing.T) {
 			k := newKillImage(t, seed)
 			for range killsPerImage {
