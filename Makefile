@@ -35,7 +35,7 @@ test: readers ## Run all tests, also with the race detector and as a 32-bit prog
 .PHONY: endian
 endian: ## Run the tests big-endian, under emulation
 	@command -v $(S390X) >/dev/null || { echo "$(S390X) is missing (Debian: apt-get install qemu-user-static)"; exit 1; }
-	VHD_CRASH_STATES=1000 VHD_FAULT_POINTS=500 GOOS=linux GOARCH=s390x CGO_ENABLED=0 $(GO) test -short -timeout 30m -exec $(S390X) ./...
+	VHD_CRASH_STATES=1000 VHD_CRASH_STEPS=1 VHD_FAULT_POINTS=500 GOOS=linux GOARCH=s390x CGO_ENABLED=0 $(GO) test -short -timeout 30m -exec $(S390X) ./...
 
 .PHONY: readers
 readers: ## Say which programs of others the tests can ask
@@ -93,8 +93,8 @@ fuzz: ## Run every fuzz target in turn for FUZZTIME each
 	done
 
 .PHONY: crash
-crash: ## Lose power in random programs, until STATES states were looked at
-	VHD_CRASH_STATES=$(STATES) $(GO) test -v -timeout 12h -run '^TestP[1-4]' .
+crash: ## Lose power in all short workloads and in random programs, until STATES states were looked at
+	VHD_CRASH_STATES=$(STATES) VHD_CRASH_STEPS=3 $(GO) test -v -timeout 12h -run '^(TestP[1-4]|TestEveryCrash)' .
 
 .PHONY: kill
 kill: ## Kill a writing process KILLS times

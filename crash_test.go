@@ -299,8 +299,8 @@ func buildLeaves(t testing.TB, kinds []leafKind) []*leafFiles {
 }
 
 // wanted is how many of something a test does: what the variable says, or full,
-// or less in short tests. The race detector gets those too: in one goroutine it
-// has nothing to find.
+// or short in short tests. The race detector gets few, for in one goroutine it has
+// nothing to find.
 func wanted(t testing.TB, variable string, full, short int) int {
 	t.Helper()
 	if text := os.Getenv(variable); text != "" {
@@ -308,7 +308,10 @@ func wanted(t testing.TB, variable string, full, short int) int {
 		require.NoError(t, err, variable)
 		return n
 	}
-	if testing.Short() || raceEnabled {
+	switch {
+	case raceEnabled:
+		return max(1, short/5)
+	case testing.Short():
 		return short
 	}
 	return full

@@ -120,7 +120,7 @@ func findMistake(t testing.TB, program string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "-test.v", "-test.short", "-test.run", "^(TestP[1-4]|TestEveryCrash|TestEveryFault)")
-	cmd.Env = append(os.Environ(), "VHD_CRASH_STATES=", "VHD_FAULT_POINTS=") // as many as a short test wants
+	cmd.Env = append(os.Environ(), "VHD_CRASH_STATES=", "VHD_CRASH_STEPS=", "VHD_FAULT_POINTS=") // as many as a short test wants
 	output, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
