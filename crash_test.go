@@ -245,15 +245,16 @@ func (r *crashRun) goOn(storage *vhdtest.CrashFS, disk *vhd.Disk, content []byte
 	return nil
 }
 
-// atRandom looks at one crash before every change, and at every third recovers
-// from it. A program that changes very much is looked at now and then only.
+// atRandom looks at one crash before every change, and at every third into crashes
+// of recovering from crashes too. A program that changes very much is looked at
+// now and then only.
 func atRandom(r *crashRun) {
 	const many = 200
 	if r.points >= many && r.step.op != closeAtTheEnd && r.rng.IntN(16) != 0 {
 		return
 	}
 	r.points++
-	how := reading
+	how := recovering
 	if r.rng.IntN(3) == 0 {
 		how = recoveringAgain
 	}

@@ -56,8 +56,8 @@ func eachWorkload(t testing.TB, length int, f func(p program)) {
 }
 
 // everyCrash looks at every state that a crash can leave in a program's last
-// step, and behind it. Those of the steps before are looked at in programs that
-// end there.
+// step, in the Close that follows, and behind them. Those of the steps before are
+// looked at in programs that end there. Crashes of recovering are drawn.
 type everyCrash struct {
 	seed      maphash.Seed
 	recovered map[uint64]bool // by hash of the files: what is recovered from is in them alone

@@ -32,6 +32,7 @@ func newPromise(content []byte) *promise {
 
 // restart is what a crash does: what is read then is all there is.
 func (p *promise) restart(content []byte) {
+	p.changes++
 	for sector := range p.versions {
 		p.versions[sector] = [][]byte{bytes.Clone(sectorOfContent(content, sector))}
 	}
