@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // Reader is a program of other people's that reads VHD images.
@@ -179,8 +178,9 @@ func readByLibvhdi(ctx context.Context, w io.Writer, chain []string) error {
 }
 
 func run(ctx context.Context, stdout io.Writer, program string, args ...string) error {
+	// No WaitDelay: none of the programs starts others that could keep its output open, and who takes the output
+	// may need long for what is left in the pipe when the program ends.
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.WaitDelay = time.Second // for one that was killed and left its output open
 	var stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = stdout, &stderr
 	if err := cmd.Run(); err != nil {
