@@ -100,6 +100,13 @@ func (s *sectorSet) next(first, end int) (start, n int) {
 	return start, s.scan(start, end, ^uint64(0)) - start
 }
 
+// nextAbsent is the first run of sectors from first on that are not in s, and
+// before end. n is 0 when there is none.
+func (s *sectorSet) nextAbsent(first, end int) (start, n int) {
+	start = s.scan(first, end, ^uint64(0))
+	return start, s.scan(start, end, 0) - start
+}
+
 // scan is the first sector from first on whose bit differs from skip's, or
 // end.
 func (s *sectorSet) scan(first, end int, skip uint64) int {

@@ -260,7 +260,11 @@ func (d *Disk) finish() error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return inFile(d.leaf.img.name, d.trim())
+	if err := d.trim(); err != nil {
+		return inFile(d.leaf.img.name, err)
+	}
+	d.giveBackReserved()
+	return nil
 }
 
 // drain waits for those who are writing. Who comes later finds the disk closed.

@@ -1,8 +1,11 @@
 package vhd_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -75,4 +78,41 @@ func TestW3SpaceIsReservedBeforeTheFooterMoves(t *testing.T) {
 			require.NoError(t, d.Close())
 		})
 	}
+}
+
+// A child takes, once it is closed, little more space than what was written to
+// it, wherever that is: not 2 MiB for each block.
+func TestAClosedChildTakesTheSpaceOfWhatItHolds(t *testing.T) {
+	dir := t.TempDir()
+	base, child := filepath.Join(dir, "base.vhd"), filepath.Join(dir, "child.vhd")
+	const size, nblocks = 256 << 20, 100
+	content := bytes.Repeat([]byte("data"), 4096/4)
+	d, err := vhd.Create(base, vhd.CreateOptions{Size: size})
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+	d, err = vhd.Create(child, vhd.CreateOptions{Parent: base})
+	require.NoError(t, err)
+	for block := range int64(nblocks) {
+		_, err = d.WriteAt(content, block<<21+(block*20<<10)%(2<<20-4096))
+		require.NoError(t, err)
+	}
+	require.NoError(t, d.Close())
+
+	info, err := os.Stat(child)
+	require.NoError(t, err)
+	require.Greater(t, info.Size(), int64(nblocks<<21))
+	taken := info.Sys().(*syscall.Stat_t).Blocks * 512
+	require.Less(t, taken, int64(nblocks*(64<<10)+(1<<20)))
+
+	d, err = vhd.Open(child, nil)
+	require.NoError(t, err)
+	for block := range int64(nblocks) {
+		got := make([]byte, 2<<20)
+		_, err = d.ReadAt(got, block<<21)
+		require.NoError(t, err)
+		want := make([]byte, 2<<20)
+		copy(want[(block*20<<10)%(2<<20-4096):], content)
+		require.True(t, bytes.Equal(want, got), "block %d", block)
+	}
+	require.NoError(t, d.Close())
 }

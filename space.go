@@ -17,6 +17,7 @@ type space struct {
 	next       int64   // behind all blocks and metadata: where the next slot may start
 	fresh      int64   // from here on the file has never held anything, and reads as zeros
 	nallocated int64   // blocks
+	reserved   int64   // from here on growing reserved what blocks may take; 0: nothing
 	junkEnd    int64   // where the file may end instead of behind its footer, after a growth that could not be undone
 }
 
@@ -254,10 +255,15 @@ func (d *Disk) moveFooter(off, nslots int64) error {
 
 // appendFooter writes the footer at newOff, behind the file's end at oldSize.
 func (d *Disk) appendFooter(newOff, oldSize int64) error {
-	if err := reserve(d.leaf.file, oldSize, newOff+footerSize-oldSize); err != nil {
+	s := &d.leaf.space
+	ok, err := reserve(d.leaf.file, oldSize, newOff+footerSize-oldSize)
+	if err != nil {
 		return inPart("footer", newOff, err)
 	}
-	_, err := writeFull(d.leaf.file, d.leaf.footer, newOff)
+	if ok && s.reserved == 0 {
+		s.reserved = oldSize
+	}
+	_, err = writeFull(d.leaf.file, d.leaf.footer, newOff)
 	return inPart("footer", newOff, err)
 }
 
@@ -282,6 +288,43 @@ func (d *Disk) trim() error {
 		return nil
 	}
 	return d.endFileAt(min(off, m.footerOff))
+}
+
+// giveBackReserved punches holes where blocks of a child got their whole space
+// reserved and hold less. What is under clear bits is never read, so it may be
+// gone, or still there, whenever this ends; and an error is none of the caller's.
+func (d *Disk) giveBackReserved() {
+	w := d.leaf
+	if w.space.reserved == 0 || !w.hasParent() {
+		return
+	}
+	bitmap := make([]byte, bitmapBytes(w.img.sectorsPerBlock))
+	_ = w.img.eachBlock(func(block int64, e batEntry) error {
+		off, err := w.img.blockOff(block, e)
+		if err != nil || off < w.space.reserved {
+			return err
+		}
+		err = readFull(w.file, bitmap, off)
+		if err == nil {
+			punchAbsent(w.file, off+w.img.bitmapArea, bitmap, w.img.sectorsPerBlock)
+		}
+		return err
+	})
+}
+
+// punchAbsent punches holes where a block's data, at off, has long runs of
+// sectors whose bits are clear.
+func punchAbsent(f File, off int64, bitmap []byte, sectorsPerBlock int64) {
+	for first := int64(0); first < sectorsPerBlock; first += windowSectors {
+		n := int(min(windowSectors, sectorsPerBlock-first))
+		var present sectorSet
+		present.addBitmap(bitmap[first/8:], 0, n)
+		for start, run := present.nextAbsent(0, n); run > 0; start, run = present.nextAbsent(start+run, n) {
+			if run*SectorSize >= punchFrom {
+				punch(f, off+(first+int64(start))*SectorSize, int64(run)*SectorSize)
+			}
+		}
+	}
 }
 
 // endFileAt makes off, at or in front of the footer and behind all blocks, the

@@ -8,14 +8,15 @@ import (
 
 // reserve makes sure that n bytes of the file from off on can be written
 // without the file system running full. Where that can't be had it does
-// nothing. The file's size stays: a longer one would end without a footer. What a
-// killed writer reserved is given back when the file grows or shrinks next.
-func reserve(f File, off, n int64) error {
-	err := fallocate(f, unix.FALLOC_FL_KEEP_SIZE, off, n)
+// nothing, and ok is false. The file's size stays: a longer one would end without
+// a footer. What a killed writer reserved behind the file's end is given back when
+// the file grows or shrinks next.
+func reserve(f File, off, n int64) (ok bool, err error) {
+	err = fallocate(f, unix.FALLOC_FL_KEEP_SIZE, off, n)
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) || errors.Is(err, unix.EIO) {
-		return err
+		return false, err
 	}
-	return nil
+	return err == nil, nil
 }
 
 // punch makes n bytes of the file from off on a hole, which reads as zeros. It
