@@ -31,9 +31,6 @@ const (
 	benchFirst = 8<<20 - 512       // where the first block's bitmap is: behind the largest table
 )
 
-// benchDepths are the parents that a disk has which is read.
-var benchDepths = []int{0, 1, 8, benchDepth}
-
 // benchChain is a base and its children, each a child of the one before. Every
 // one is the leaf of a chain that can be opened.
 type benchChain struct {

@@ -34,14 +34,14 @@ func (r *benchReads) compare() {
 	r.b.ReportMetric(ours.of(raw), "of-raw")
 	r.b.ReportMetric(float64(r.npreads())/float64(r.nextents), "preads/extent")
 	p, i := make([]byte, r.n), 0
-	r.b.ReportMetric(testing.AllocsPerRun(1000, func() { r.read(p, i); i++ }), "allocs/op")
+	r.b.ReportMetric(testing.AllocsPerRun(1000, func() { r.read(p, i); i++ }), "allocs/read")
 }
 
 // forDepths runs a benchmark of reads for every chain with data and every depth.
-func forDepths(b *testing.B, offs func(*benchChain) []int64, n int, run func(*benchReads)) {
+func forDepths(b *testing.B, depths []int, offs func(*benchChain) []int64, n int, run func(*benchReads)) {
 	b.Helper()
 	for _, c := range []*benchChain{scatteredChain, fullChain} {
-		for _, depth := range benchDepths {
+		for _, depth := range depths {
 			b.Run(fmt.Sprintf("%s/depth %d", c.what, depth), func(b *testing.B) {
 				run(c.reads(b, depth, offs(c), n))
 			})
@@ -50,11 +50,11 @@ func forDepths(b *testing.B, offs func(*benchChain) []int64, n int, run func(*be
 }
 
 func BenchmarkReadRandom4KiB(b *testing.B) {
-	forDepths(b, (*benchChain).randomOffs, benchPiece, (*benchReads).compare)
+	forDepths(b, []int{0, 1, 8, benchDepth}, (*benchChain).randomOffs, benchPiece, (*benchReads).compare)
 }
 
 func BenchmarkReadSequential1MiB(b *testing.B) {
-	forDepths(b, (*benchChain).sequentialOffs, benchStride, (*benchReads).compare)
+	forDepths(b, []int{0, 1, 8, benchDepth}, (*benchChain).sequentialOffs, benchStride, (*benchReads).compare)
 }
 
 // BenchmarkReadDepth64BesideDepth1 reads the same places of a child with many
@@ -82,7 +82,7 @@ func BenchmarkReadTwoGoroutines(b *testing.B) {
 	if runtime.GOMAXPROCS(0) < 2 {
 		b.Skip("it takes two cores")
 	}
-	forDepths(b, (*benchChain).randomOffs, benchPiece, (*benchReads).compareTwo)
+	forDepths(b, []int{1, benchDepth}, (*benchChain).randomOffs, benchPiece, (*benchReads).compareTwo)
 }
 
 func (r *benchReads) compareTwo() {

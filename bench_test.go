@@ -13,8 +13,9 @@ import (
 // the two comes down to are compared next to it, as what the kernel allows.
 
 const (
-	benchRounds = 7                     // of which the median counts
-	benchTurn   = 50 * time.Millisecond // the least that one turn takes
+	benchRounds = 5                       // at least, of which the median counts
+	benchTime   = 1500 * time.Millisecond // that all rounds take, at least
+	benchTurn   = 50 * time.Millisecond   // of what can be done again and again, at least
 )
 
 // racer is one of those that a benchmark compares.
@@ -28,7 +29,8 @@ type racer struct {
 // race lets all take turns. Every other round goes the other way around, so that
 // nobody always comes first.
 func race(racers ...*racer) {
-	for round := range benchRounds {
+	start := time.Now()
+	for round := 0; round < benchRounds || time.Since(start) < benchTime; round++ {
 		for i := range racers {
 			if round%2 == 1 {
 				i = len(racers) - 1 - i
