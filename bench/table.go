@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// table is printed as Markdown.
+type table struct {
+	title string
+	head  []string
+	rows  [][]string
+	notes []string
+}
+
+// newTable is a table with a row for each name, and cells to be filled.
+func newTable(title string, head, names []string) *table {
+	t := &table{title: title, head: head}
+	for _, name := range names {
+		row := make([]string, len(head))
+		row[0] = name
+		t.rows = append(t.rows, row)
+	}
+	return t
+}
+
+func (t *table) print(w io.Writer) {
+	fmt.Fprintf(w, "%s\n\n", t.title)
+	printRow(w, t.head)
+	fmt.Fprintf(w, "|%s\n", strings.Repeat("---|", len(t.head)))
+	for _, row := range t.rows {
+		printRow(w, row)
+	}
+	fmt.Fprintln(w)
+	for _, note := range t.notes {
+		fmt.Fprintf(w, "- %s\n", note)
+	}
+	if len(t.notes) > 0 {
+		fmt.Fprintln(w)
+	}
+}
+
+func printRow(w io.Writer, cells []string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
+
+// fill fills a column, a cell for each taker, with figures made of their times.
+func (t *table) fill(column int, takers []*taker, rounds int, figure func(row int, took time.Duration) string) {
+	for row, taker := range takers {
+		t.rows[row][1+column] = t.cell(t.rows[row][0], taker, rounds, func() string {
+			return figure(row, taker.median())
+		})
+	}
+}
+
+var (
+	errMissing    = errors.New("missing")
+	errWrongBytes = errors.New("wrong bytes")
+)
+
+// cell is a figure, and in brackets the number of turns that it took where
+// these were fewer than the others'. Why there is none, if it isn't obvious,
+// becomes a note.
+func (t *table) cell(name string, taker *taker, rounds int, figure func() string) string {
+	switch err := taker.err; {
+	case errors.Is(err, errors.ErrUnsupported):
+		return "–"
+	case errors.Is(err, errWrongBytes):
+		return "wrong bytes"
+	case errors.Is(err, errMissing):
+		t.note(name, err)
+		return "missing"
+	case err != nil:
+		t.note(name, err)
+		return "failed"
+	case len(taker.times) < rounds:
+		return fmt.Sprintf("%s (%d)", figure(), len(taker.times))
+	}
+	return figure()
+}
+
+func (t *table) note(name string, err error) {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	if note := name + ": " + line; !slices.Contains(t.notes, note) {
+		t.notes = append(t.notes, note)
+	}
+}
+
+// number has three digits, or as many as it takes, and commas between thousands.
+func number(x float64) string {
+	switch {
+	case x < 10:
+		return fmt.Sprintf("%.2f", x)
+	case x < 100:
+		return fmt.Sprintf("%.1f", x)
+	}
+	digits := fmt.Sprintf("%.0f", x)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
