@@ -37,6 +37,11 @@ type writable interface {
 // leafName is the name of a file for one benchmark.
 func (c *benchChain) leafName(name string) string { return filepath.Join(c.dir, name) }
 
+func remove(b *testing.B, name string) {
+	b.Helper()
+	require.NoError(b, os.Remove(name))
+}
+
 // createLeaf makes an empty disk of the chain's size with so many parents.
 func (c *benchChain) createLeaf(b *testing.B, name string, parents int) *vhd.Disk {
 	b.Helper()
@@ -70,7 +75,7 @@ func (c *benchChain) filling(b *testing.B, create func(name string) writable, fi
 			require.NoError(b, w.Sync())
 		})
 		require.NoError(b, w.Close())
-		require.NoError(b, os.Remove(c.leafName(name)))
+		remove(b, c.leafName(name))
 		return took
 	}}
 }
@@ -136,7 +141,7 @@ func BenchmarkOverwriteRandom4KiB(b *testing.B) {
 			require.NoError(b, err)
 			defer disk.Close()
 			for _, name := range []string{"twin.vhd", "raw-leaf", "leaf.vhd"} {
-				defer os.Remove(c.leafName(name))
+				defer remove(b, c.leafName(name))
 			}
 			compareOverwrites(b, overwriting(b, disk, offs), overwriting(b, bare, pieces), overwriting(b, raw, offs))
 		})
@@ -259,7 +264,7 @@ func (c *benchChain) benchQcow2(b *testing.B, qemu string, step int64) time.Dura
 	overlay := c.leafName("overlay.qcow2")
 	out, err := exec.Command(qemu, "create", "-f", "qcow2", "-b", c.raw, "-F", "raw", overlay).CombinedOutput()
 	require.NoError(b, err, "%s", out)
-	defer os.Remove(overlay)
+	defer remove(b, overlay)
 	out, err = exec.Command(qemu, "bench", "-f", "qcow2", "-t", "writeback", "-w", "-d", "1", "-c", strconv.Itoa(randomWrites),
 		"-s", strconv.Itoa(benchPiece), "-S", strconv.FormatInt(step, 10), "--flush-interval", strconv.Itoa(syncEvery), overlay).CombinedOutput()
 	require.NoError(b, err, "%s", out)
@@ -307,13 +312,13 @@ func (z zeroedDisk) zero(b *testing.B, dir string, parents int, cacheSize int64)
 	}
 	name := filepath.Join(dir, "base.vhd")
 	base.WriteFile(b, name)
-	defer os.Remove(name)
+	defer remove(b, name)
 	if parents > 0 {
 		child := vhdtest.NewChild(base, "base.vhd")
 		child.BlockSize = z.block
 		name = filepath.Join(dir, "child.vhd")
 		child.WriteFile(b, name)
-		defer os.Remove(name)
+		defer remove(b, name)
 	}
 	disk, err := vhd.Open(name, &vhd.Options{Writable: true, CacheSize: cacheSize})
 	require.NoError(b, err)
