@@ -8,6 +8,8 @@ STATES   ?= 10000000
 KILLS    ?= 1000
 BENCH    ?= .
 COUNT    ?= 1
+# Arguments for bench/peers.
+PEERS    ?=
 
 # The race detector where it can be built: it needs a C compiler.
 RACE = $(shell $(GO) list -race unsafe >/dev/null 2>&1 && echo -race)
@@ -55,6 +57,7 @@ vet: ## Vet code and tests for every platform
 		echo "vet $$p"; \
 		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... || exit 1; \
 	done
+	$(GO) -C bench vet ./...
 
 .PHONY: fmt
 fmt: ## Check that gofmt would change nothing
@@ -67,6 +70,7 @@ fix: ## Check that go fix would change nothing
 .PHONY: tidy
 tidy: ## Check that go.mod and go.sum are tidy
 	$(GO) mod tidy -diff
+	$(GO) -C bench mod tidy -diff
 
 .PHONY: lint
 lint: ## Run the linters of .golangci.yml
@@ -107,6 +111,10 @@ hostile: ## Compare what becomes of hostile images with other readers
 .PHONY: bench
 bench: ## Run the benchmarks that match BENCH, COUNT times, each beside its yardstick
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime 1x -count $(COUNT) .
+
+.PHONY: peers
+peers: ## Compare with other software on chains of images: docs/performance.md
+	bench/peers $(PEERS)
 
 .PHONY: cover
 cover: ## Measure what the package's tests cover: cover.out

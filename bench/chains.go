@@ -123,13 +123,15 @@ func (c *chains) writeOverlay(name string, level int) error {
 }
 
 // sum is the sha256 of the disk.
-func (c *chains) sum() (string, error) {
-	raw, err := os.Open(c.raw())
+func (c *chains) sum() (string, error) { return sumOfFile(c.raw()) }
+
+func sumOfFile(name string) (string, error) {
+	f, err := os.Open(name)
 	if err != nil {
 		return "", err
 	}
-	defer raw.Close()
-	return sumOf(raw)
+	sum, err := sumOf(f)
+	return sum, errors.Join(err, f.Close())
 }
 
 func sumOf(r io.Reader) (string, error) {

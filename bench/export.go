@@ -53,12 +53,7 @@ func syncFile(name string) error {
 }
 
 func (c *chains) checkRaw(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close() // it is only read
-	got, err := sumOf(f)
+	got, err := sumOfFile(name)
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func bench(o options) error {
 		benchExport(c, o.command, o.rounds),
 	}
 	for _, t := range tables {
-		t.print(os.Stdout)
+		fmt.Print(t)
 	}
 	return nil
 }

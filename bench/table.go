@@ -3,13 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 )
 
-// table is printed as Markdown.
+// table is a table of the figures that contenders reached.
 type table struct {
 	title string
 	head  []string
@@ -28,23 +27,28 @@ func newTable(title string, head, names []string) *table {
 	return t
 }
 
-func (t *table) print(w io.Writer) {
-	fmt.Fprintf(w, "%s\n\n", t.title)
-	printRow(w, t.head)
-	fmt.Fprintf(w, "|%s\n", strings.Repeat("---|", len(t.head)))
+// String is the table as Markdown.
+func (t *table) String() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "%s\n\n", t.title)
+	writeRow(&s, t.head)
+	fmt.Fprintf(&s, "|%s\n", strings.Repeat("---|", len(t.head)))
 	for _, row := range t.rows {
-		printRow(w, row)
+		writeRow(&s, row)
 	}
-	fmt.Fprintln(w)
+	fmt.Fprintln(&s)
 	for _, note := range t.notes {
-		fmt.Fprintf(w, "- %s\n", note)
+		fmt.Fprintf(&s, "- %s\n", note)
 	}
 	if len(t.notes) > 0 {
-		fmt.Fprintln(w)
+		fmt.Fprintln(&s)
 	}
+	return s.String()
 }
 
-func printRow(w io.Writer, cells []string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
+func writeRow(s *strings.Builder, cells []string) {
+	fmt.Fprintf(s, "| %s |\n", strings.Join(cells, " | "))
+}
 
 // fill fills a column, a cell for each taker, with figures made of their times.
 func (t *table) fill(column int, takers []*taker, rounds int, figure func(row int, took time.Duration) string) {
