@@ -110,7 +110,7 @@ hostile: ## Compare what becomes of hostile images with other readers
 
 .PHONY: bench
 bench: ## Run the benchmarks that match BENCH, COUNT times, each beside its yardstick
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime 1x -count $(COUNT) .
+	$(GO) test -timeout 0 -run '^$$' -bench '$(BENCH)' -benchtime 1x -count $(COUNT) .
 
 .PHONY: peers
 peers: ## Compare with other software on chains of images: docs/performance.md

@@ -11,6 +11,9 @@ import (
 // yardstick's, more is faster. So its figures mean the same on a machine that is
 // slow or busy. Where the yardstick is another disk, the bare reads that each of
 // the two comes down to are compared next to it, as what the kernel allows.
+//
+// All together take some minutes, 10 GB of disk where temporary files are, and as
+// much memory for the page cache.
 
 const (
 	benchRounds = 5                       // at least, of which the median counts
