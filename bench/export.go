@@ -22,7 +22,7 @@ func benchExport(c *chains, command string, rounds int) *table {
 	t := newTable(fmt.Sprintf("A chain of %d, copied to a raw file with holes, seconds until it is on stable storage:", c.depth),
 		[]string{"what copies", "s"},
 		[]string{"**VHD, by `vhd export`**", "qcow2, by `qemu-img convert`", "the raw file, by `cp --sparse=always`"})
-	t.fill(0, takers, rounds, func(_ int, took time.Duration) string { return number(took.Seconds()) })
+	t.fill(0, takers, rounds, func(took time.Duration) string { return number(took.Seconds()) })
 	return t
 }
 

@@ -77,24 +77,25 @@ func bench(o options) error {
 	c := newChains(o.dir, o.content)
 	reads := newReadBench(c, contenders(o.programs, places, placesFile), o.depths, o.places, o.rounds)
 	writes := newFirstWrites(c, o.depths, o.writes, o.rounds)
+	var opening, exporting *table
 	for column, depth := range o.depths {
 		progress("depth %d: making the images", depth)
 		if err := c.growTo(depth); err != nil {
 			return err
 		}
-		if err := reads.measure(column); err != nil {
+		if err := reads.measure(column, false); err != nil {
 			return err
 		}
 		writes.measure(column)
+		if column == len(o.depths)-1 {
+			opening = benchOpening(c, o.programs, placesFile, o.rounds)
+			exporting = benchExport(c, o.command, o.rounds)
+		}
+		if err := reads.measure(column, true); err != nil { // behind all that needs the page cache
+			return err
+		}
 	}
-	tables := []*table{
-		reads.sequential,
-		reads.random,
-		benchOpening(c, o.programs, placesFile, o.rounds),
-		writes.table,
-		benchExport(c, o.command, o.rounds),
-	}
-	for _, t := range tables {
+	for _, t := range []*table{reads.sequential, reads.random, opening, writes.table, exporting} {
 		fmt.Print(t)
 	}
 	return nil

@@ -25,7 +25,7 @@ func benchOpening(c *chains, programs, placesFile string, rounds int) *table {
 	t := newTable(fmt.Sprintf("A chain of %d, opened and closed, milliseconds:", c.depth),
 		[]string{"what opens", "ms"},
 		[]string{"**VHD, by package vhd**", "VHD, by libvhdi (C)", "qcow2, by go-qcow2reader (Go)", "qcow2, by libqcow (C)"})
-	t.fill(0, takers, rounds, func(_ int, took time.Duration) string { return number(took.Seconds() * 1000) })
+	t.fill(0, takers, rounds, func(took time.Duration) string { return number(took.Seconds() * 1000) })
 	return t
 }
 

@@ -79,6 +79,7 @@ func (r *qemuBench) Close() error { return nil }
 type qemuNBD struct {
 	*served
 	server *exec.Cmd
+	socket string
 }
 
 func openQemuNBD(c *chains, program, placesFile string) (reader, error) {
@@ -89,7 +90,7 @@ func openQemuNBD(c *chains, program, placesFile string) (reader, error) {
 	if err := server.Start(); err != nil {
 		return nil, err
 	}
-	r := &qemuNBD{server: server}
+	r := &qemuNBD{server: server, socket: socket}
 	err := waitForFile(socket, 10*time.Second)
 	if err == nil {
 		r.served, err = serve(program, placesFile, []string{socket})
@@ -112,7 +113,7 @@ func waitForFile(name string, limit time.Duration) error {
 func (r *qemuNBD) stop() error {
 	err := r.server.Process.Kill()
 	_ = r.server.Wait() // it was killed
-	return err
+	return errors.Join(err, os.Remove(r.socket))
 }
 
 func (r *qemuNBD) Close() error { return errors.Join(r.served.Close(), r.stop()) }

@@ -36,20 +36,26 @@ func newReadBench(c *chains, contenders []contender, depths []int, places, round
 
 // entrant is a contender at one depth.
 type entrant struct {
+	row    int
 	reader reader
 	err    error // why it doesn't take part
 	batch  int   // places of a turn of random reads
 }
 
-// measure fills the column of the depth that the chains have.
-func (b *readBench) measure(column int) error {
+// measure fills the column of the depth that the chains have, for the greedy
+// contenders or for all others.
+func (b *readBench) measure(column int, greedy bool) error {
 	want, err := b.chains.sum()
 	if err != nil {
 		return err
 	}
 	var entrants []*entrant
-	for _, contender := range b.contenders {
+	for row, contender := range b.contenders {
+		if contender.greedy != greedy {
+			continue
+		}
 		e := b.enter(contender, want)
+		e.row = row
 		if e.reader != nil {
 			defer e.reader.Close() // it only read
 		}
@@ -88,9 +94,11 @@ func (b *readBench) atDepth(err error) error {
 func (b *readBench) measureSequential(column int, entrants []*entrant) {
 	progress("depth %d: sequential reads", b.chains.depth)
 	takers := b.race(entrants, func(e *entrant, _ int) (time.Duration, error) { return e.reader.whole() })
-	b.sequential.fill(column, takers, b.rounds, func(_ int, took time.Duration) string {
-		return number(float64(b.chains.size) / miB / took.Seconds())
-	})
+	for i, e := range entrants {
+		b.sequential.put(e.row, column, takers[i], b.rounds, func(took time.Duration) string {
+			return number(float64(b.chains.size) / miB / took.Seconds())
+		})
+	}
 }
 
 // measureRandom has everyone read other places in each turn, so that nobody
@@ -103,9 +111,11 @@ func (b *readBench) measureRandom(column int, entrants []*entrant) {
 	takers := b.race(entrants, func(e *entrant, round int) (time.Duration, error) {
 		return e.reader.random((round+1)*e.batch%(b.places-e.batch+1), e.batch)
 	})
-	b.random.fill(column, takers, b.rounds, func(row int, took time.Duration) string {
-		return number(float64(entrants[row].batch) / 1000 / took.Seconds())
-	})
+	for i, e := range entrants {
+		b.random.put(e.row, column, takers[i], b.rounds, func(took time.Duration) string {
+			return number(float64(e.batch) / 1000 / took.Seconds())
+		})
+	}
 }
 
 // findBatch makes the turns of an entrant long enough to be measured.

@@ -51,12 +51,14 @@ func writeRow(s *strings.Builder, cells []string) {
 }
 
 // fill fills a column, a cell for each taker, with figures made of their times.
-func (t *table) fill(column int, takers []*taker, rounds int, figure func(row int, took time.Duration) string) {
+func (t *table) fill(column int, takers []*taker, rounds int, figure func(time.Duration) string) {
 	for row, taker := range takers {
-		t.rows[row][1+column] = t.cell(t.rows[row][0], taker, rounds, func() string {
-			return figure(row, taker.median())
-		})
+		t.put(row, column, taker, rounds, figure)
 	}
+}
+
+func (t *table) put(row, column int, taker *taker, rounds int, figure func(time.Duration) string) {
+	t.rows[row][1+column] = t.cell(t.rows[row][0], taker, rounds, figure)
 }
 
 var (
@@ -67,7 +69,7 @@ var (
 // cell is a figure, and in brackets the number of turns that it took where
 // these were fewer than the others'. Why there is none, if it isn't obvious,
 // becomes a note.
-func (t *table) cell(name string, taker *taker, rounds int, figure func() string) string {
+func (t *table) cell(name string, taker *taker, rounds int, figure func(time.Duration) string) string {
 	switch err := taker.err; {
 	case errors.Is(err, errors.ErrUnsupported):
 		return "–"
@@ -80,9 +82,9 @@ func (t *table) cell(name string, taker *taker, rounds int, figure func() string
 		t.note(name, err)
 		return "failed"
 	case len(taker.times) < rounds:
-		return fmt.Sprintf("%s (%d)", figure(), len(taker.times))
+		return fmt.Sprintf("%s (%d)", figure(taker.median()), len(taker.times))
 	}
-	return figure()
+	return figure(taker.median())
 }
 
 func (t *table) note(name string, err error) {

@@ -51,7 +51,7 @@ func (b *firstWrites) measure(column int) {
 		{turn: b.qemu(64), err: b.chains.noQcow2},
 	}
 	takeTurns(takers, b.rounds)
-	b.table.fill(column, takers, b.rounds, func(_ int, took time.Duration) string {
+	b.table.fill(column, takers, b.rounds, func(took time.Duration) string {
 		return number(float64(b.n) / 1000 / took.Seconds())
 	})
 }
