@@ -382,7 +382,7 @@ func TestAReadThatFailsAtOpenIsNoFormatError(t *testing.T) {
 	img.HeaderOff = 8192
 	for at := 1; ; at++ {
 		faults := vhdtest.NewFaultFS(inMemory(t, img.Build(t)))
-		faults.Arm(vhdtest.Fault{At: at, All: true, Match: func(op vhdtest.Op) bool { return op.Kind == vhdtest.OpRead }})
+		faults.Arm(vhdtest.Fault{At: at, All: true, Forever: true, Match: func(op vhdtest.Op) bool { return op.Kind == vhdtest.OpRead }})
 		d, err := vhd.Open("disk.vhd", &vhd.Options{FS: faults, Writable: at%2 == 0})
 		if faults.Fired() == 0 {
 			require.NoError(t, err)
@@ -394,6 +394,21 @@ func TestAReadThatFailsAtOpenIsNoFormatError(t *testing.T) {
 		var format *vhd.FormatError
 		require.NotErrorAs(t, err, &format)
 	}
+}
+
+// What follows the header is read along with it, and is no reason to refuse an
+// image when it can't be.
+func TestAnImageOpensWhoseStructuresCanBeReadAndNothingBehindThem(t *testing.T) {
+	img := vhdtest.NewDynamic(1<<20, vhdtest.Block{Index: 0, Data: bytes.Repeat([]byte("data"), 4096)})
+	faults := vhdtest.NewFaultFS(inMemory(t, img.Build(t)))
+	faults.Arm(vhdtest.Fault{At: 1, All: true, Forever: true, Match: func(op vhdtest.Op) bool {
+		return op.Kind == vhdtest.OpRead && op.Off < 1536 && op.Off+op.N > 1536
+	}})
+	d, err := vhd.Open("disk.vhd", &vhd.Options{FS: faults})
+	require.NoError(t, err)
+	require.Positive(t, faults.Fired())
+	require.Equal(t, []byte("data"), contentOf(t, d)[:4])
+	require.NoError(t, d.Close())
 }
 
 func TestAFullDiskFailsTheWriteThatGrowsAndNothingElse(t *testing.T) {

@@ -147,7 +147,7 @@ func (c *chain) add(name string, f File) error {
 		c.unlock(f)
 		return err
 	}
-	c.links = append(c.links, l)
+	c.links = append(c.links, &l)
 	return nil
 }
 
@@ -161,8 +161,10 @@ func optionsOf(opts *Options) *Options {
 // chain is a chain of images while it is being opened.
 type chain struct {
 	opts  *Options
-	links []link // leaf first
-	place *place // nil until a parent is looked for
+	links []*link // leaf first
+	place *place  // nil until a parent is looked for
+
+	scratch scratch
 }
 
 // link is one image of a chain.
@@ -175,7 +177,7 @@ type link struct {
 
 func (l *link) needsParent() bool { return l.img.footer.Type == Differencing }
 
-func (c *chain) last() *link { return &c.links[len(c.links)-1] }
+func (c *chain) last() *link { return c.links[len(c.links)-1] }
 
 // open opens the leaf, and parent after parent until one needs none.
 func (c *chain) open(name string) (*Disk, error) {
@@ -183,7 +185,7 @@ func (c *chain) open(name string) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.links = append(c.links, leaf)
+	c.links = append(c.links, &leaf)
 	if err := c.openParents(name); err != nil {
 		return nil, err
 	}
@@ -208,7 +210,7 @@ func (c *chain) openParents(name string) error {
 		if err != nil {
 			return err
 		}
-		c.links = append(c.links, parent)
+		c.links = append(c.links, &parent)
 	}
 	return nil
 }
@@ -266,7 +268,7 @@ func (c *chain) load(name string, f File, exclusive bool) (link, error) {
 	if err := c.opts.Lock.lock(f, exclusive); err != nil {
 		return link{}, err
 	}
-	l, err := read(name, f)
+	l, err := c.read(name, f)
 	if err != nil {
 		c.unlock(f)
 	}
@@ -274,12 +276,12 @@ func (c *chain) load(name string, f File, exclusive bool) (link, error) {
 }
 
 // read reads the structures of a file that won't change any more.
-func read(name string, f File) (link, error) {
+func (c *chain) read(name string, f File) (link, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return link{}, err
 	}
-	img, err := readImage(name, f, info.Size())
+	img, err := readImage(name, f, info.Size(), &c.scratch)
 	return link{img: img, file: f, info: info}, err
 }
 
@@ -321,7 +323,7 @@ func (c *chain) loadParent(shown, name string, f File) (link, error) {
 	if c.holds(name, info) {
 		return link{}, ErrChainLoop
 	}
-	img, err := readImage(shown, f, info.Size())
+	img, err := readImage(shown, f, info.Size(), &c.scratch)
 	if err != nil {
 		return link{}, err
 	}
@@ -336,7 +338,7 @@ func (c *chain) loadParent(shown, name string, f File) (link, error) {
 	if err != nil || now.Size() == info.Size() && now.ModTime().Equal(info.ModTime()) {
 		return l, err
 	}
-	again, err := read(shown, f)
+	again, err := c.read(shown, f)
 	if err == nil {
 		err = c.fits(again)
 	}
@@ -345,12 +347,12 @@ func (c *chain) loadParent(shown, name string, f File) (link, error) {
 
 // holds says whether the chain has a file already, by its name or another one.
 func (c *chain) holds(name string, info fs.FileInfo) bool {
-	return slices.ContainsFunc(c.links, func(l link) bool { return l.abs == name }) || c.holdsFile(info)
+	return slices.ContainsFunc(c.links, func(l *link) bool { return l.abs == name }) || c.holdsFile(info)
 }
 
 // holdsFile says whether the chain has a file of the operating system's.
 func (c *chain) holdsFile(info fs.FileInfo) bool {
-	return slices.ContainsFunc(c.links, func(l link) bool { return os.SameFile(l.info, info) })
+	return slices.ContainsFunc(c.links, func(l *link) bool { return os.SameFile(l.info, info) })
 }
 
 // fits is why an image is not the parent of the chain's last.
@@ -366,7 +368,7 @@ func (c *chain) fits(l link) error {
 	if want := child.img.header.ParentID; id != want {
 		return fmt.Errorf("%w: it is %v, want %v", ErrParentMismatch, id, want)
 	}
-	if id != (uuid.UUID{}) && slices.ContainsFunc(c.links, func(l link) bool { return l.img.footer.ID == id }) {
+	if id != (uuid.UUID{}) && slices.ContainsFunc(c.links, func(l *link) bool { return l.img.footer.ID == id }) {
 		return ErrChainLoop
 	}
 	return nil

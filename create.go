@@ -135,7 +135,7 @@ func (c *creation) openParent() error {
 	if err != nil {
 		return inFile(c.opts.Parent, err)
 	}
-	parents.links = append(parents.links, leaf)
+	parents.links = append(parents.links, &leaf)
 	if err := parents.openParents(c.opts.Parent); err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (c *creation) open() (*Disk, error) {
 	if l.img.footer.ID != c.image.id {
 		return nil, joined(fmt.Errorf("%w: it was replaced while it was made", ErrLocked), closeFile(l.file))
 	}
-	leaf.links = append([]link{l}, c.chain.links...)
+	leaf.links = append([]*link{&l}, c.chain.links...)
 	disk, err := leaf.disk()
 	if err != nil {
 		return nil, joined(err, closeFile(l.file))

@@ -1,6 +1,7 @@
 package vhd
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ type Image struct {
 
 	footer   Footer
 	header   DynamicHeader // of a fixed disk: zero
-	locators []locatorText
+	locators []locatorData
 	metadata []span // where no block may be
 	batmap   []span // where Xen's map of full blocks is, if there is one; only writers look for it
 
@@ -56,11 +57,19 @@ type span struct {
 
 func (s span) overlaps(off, end int64) bool { return off < s.end && end > s.off }
 
-// locatorText is what one of the header's locators points to.
-type locatorText struct {
+// locatorData is what one of the header's locators points to.
+type locatorData struct {
 	code PlatformCode
-	path string
-	err  error // why path could not be read
+	data []byte
+	err  error // why data could not be read
+}
+
+// path decodes what was read.
+func (l locatorData) path() (string, error) {
+	if l.err != nil {
+		return "", l.err
+	}
+	return l.code.DecodePath(l.data)
 }
 
 // Inspect reads one file of size bytes, opens no other, and follows nothing: it
@@ -68,7 +77,7 @@ type locatorText struct {
 // of type *FormatError; others are r's.
 //
 // The Image reads r again when AllocatedBlocks is called, and only then.
-func Inspect(r io.ReaderAt, size int64) (*Image, error) { return readImage("", r, size) }
+func Inspect(r io.ReaderAt, size int64) (*Image, error) { return readImage("", r, size, new(scratch)) }
 
 // Name is the name under which the image was opened; empty after Inspect.
 func (m *Image) Name() string { return m.name }
@@ -100,12 +109,32 @@ func (m *Image) AllocatedBlocks() (int, error) {
 	return n, err
 }
 
+// scratch is where structures are read to before they are decoded. One serves
+// all images of a chain, which are opened one after the other.
+type scratch struct {
+	end    [footerSize]byte
+	start  [9 << 10]byte // the footer's copy, the header, and most often what the locators point to
+	nstart int64         // how much of start is the file's; the rest is zeros
+}
+
+// readStart reads how the file starts. If not all of that can be read, the
+// structures may be.
+func (s *scratch) readStart(r io.ReaderAt, size int64) (err error) {
+	for _, n := range [...]int64{int64(len(s.start)), footerSize + dynHeaderSize} {
+		s.nstart = min(n, size)
+		clear(s.start[s.nstart:])
+		if err = readFull(r, s.start[:s.nstart], 0); err == nil {
+			break
+		}
+	}
+	return inPart("footer", 0, err)
+}
+
 // readImage reads and checks the structures of one file.
-func readImage(name string, r io.ReaderAt, size int64) (*Image, error) {
+func readImage(name string, r io.ReaderAt, size int64, s *scratch) (*Image, error) {
 	m := &Image{name: name, file: r}
 	m.fileSize.Store(size)
-	var start [footerSize + dynHeaderSize]byte
-	if err := m.readFooters(start[:]); err != nil {
+	if err := m.readFooters(s); err != nil {
 		return nil, err
 	}
 	if err := m.checkSize(); err != nil {
@@ -114,7 +143,7 @@ func readImage(name string, r io.ReaderAt, size int64) (*Image, error) {
 	if m.footer.Type == Fixed {
 		return m, nil
 	}
-	if err := m.readHeader(start[footerSize:]); err != nil {
+	if err := m.readHeader(s.start[footerSize:][:dynHeaderSize]); err != nil {
 		return nil, err
 	}
 	if err := m.checkHeader(); err != nil {
@@ -122,7 +151,7 @@ func readImage(name string, r io.ReaderAt, size int64) (*Image, error) {
 	}
 	m.noteMetadata()
 	if m.footer.Type == Differencing {
-		m.readLocators()
+		m.readLocators(s.start[:s.nstart])
 	}
 	return m, nil
 }
@@ -131,15 +160,14 @@ func readImage(name string, r io.ReaderAt, size int64) (*Image, error) {
 func footerOf(r io.ReaderAt, size int64) (Footer, error) {
 	m := Image{file: r}
 	m.fileSize.Store(size)
-	var start [footerSize + dynHeaderSize]byte
-	err := m.readFooters(start[:])
+	err := m.readFooters(new(scratch))
 	return m.footer, err
 }
 
 // readFooters reads the footer at the end and, unless that is a fixed disk's,
-// its copy at the start together with what follows it, into start.
-func (m *Image) readFooters(start []byte) error {
-	raw, err := m.readEnd()
+// its copy at the start together with what follows it.
+func (m *Image) readFooters(s *scratch) error {
+	raw, err := m.readEnd(s.end[:])
 	if err != nil {
 		return err // only a footer that was read and is none may be taken for lost
 	}
@@ -147,16 +175,16 @@ func (m *Image) readFooters(start []byte) error {
 	if endErr == nil && m.footer.Type == Fixed {
 		return nil // whatever a guest put at offset 0
 	}
-	if err := readFull(m.file, start[:min(int64(len(start)), m.FileSize())], 0); err != nil {
-		return inPart("footer", 0, err)
+	if err := s.readStart(m.file, m.FileSize()); err != nil {
+		return err
 	}
-	var first Footer
-	isCopy := first.UnmarshalBinary(start[:footerSize]) == nil
+	start := s.start[:footerSize]
 	if endErr == nil {
-		m.needsRecovery.Store(!isCopy || string(start[:len(end)]) != string(end))
+		m.needsRecovery.Store(!isCopyOf(start, end))
 		return nil
 	}
-	if !isCopy || first.Type != Dynamic && first.Type != Differencing {
+	var first Footer
+	if first.UnmarshalBinary(start) != nil || first.Type != Dynamic && first.Type != Differencing {
 		return endErr
 	}
 	m.footer, m.footerOff = first, m.FileSize()
@@ -164,13 +192,22 @@ func (m *Image) readFooters(start []byte) error {
 	return nil
 }
 
+// isCopyOf says whether raw is a footer and the same as the one at the file's
+// end, which may be a byte shorter.
+func isCopyOf(raw, end []byte) bool {
+	if string(raw[:len(end)]) != string(end) {
+		return false
+	}
+	return len(raw) == len(end) || new(Footer).UnmarshalBinary(raw) == nil
+}
+
 // readEnd reads what may be the footer at the file's end.
-func (m *Image) readEnd() ([]byte, error) {
+func (m *Image) readEnd(raw []byte) ([]byte, error) {
 	size := m.FileSize()
 	if size < oldFooterSize {
 		return nil, &FormatError{Part: "footer", Got: fmt.Sprintf("a file of %d bytes", size), Want: "at least a footer", Err: ErrFormat}
 	}
-	raw := make([]byte, min(size, footerSize))
+	raw = raw[:min(size, footerSize)]
 	off := size - int64(len(raw))
 	return raw, inPart("footer", off, readFull(m.file, raw, off))
 }
@@ -269,7 +306,7 @@ func (m *Image) checkHeader() error {
 // noteMetadata lists the pieces of the file that no block may overlap.
 func (m *Image) noteMetadata() {
 	h := &m.header
-	m.metadata = append(m.metadata,
+	m.metadata = append(make([]span, 0, 3+len(h.Locators)/2),
 		span{"the footer's copy", 0, footerSize},
 		span{"the dynamic header", m.footer.DataOffset, m.footer.DataOffset + dynHeaderSize},
 		span{"the BAT", h.TableOffset, m.tableEnd()})
@@ -317,23 +354,26 @@ func (m *Image) wrongLocator(i int) *FormatError {
 		Got: fmt.Sprintf("%d bytes at %d", l.DataLength, l.DataOffset), Want: "at most 65536 bytes inside the file", Err: ErrFormat}
 }
 
-// readLocators reads and decodes what the header's locators point to. One that
-// can't be read is no reason to refuse the image: another may be good.
-func (m *Image) readLocators() {
+// readLocators reads what the header's locators point to. One that can't be
+// read is no reason to refuse the image: another may be good. start is how the
+// file starts.
+func (m *Image) readLocators(start []byte) {
+	m.locators = make([]locatorData, 0, len(m.header.Locators)/2) // most often there are two
 	for i, l := range m.header.Locators {
 		if l.Code == 0 {
 			continue
 		}
-		text := locatorText{code: l.Code}
-		if !m.holdsLocator(l) {
-			text.err = m.wrongLocator(i)
-		} else {
-			data := make([]byte, l.DataLength)
-			if text.err = readFull(m.file, data, l.DataOffset); text.err == nil {
-				text.path, text.err = l.Code.DecodePath(data)
-			}
+		read := locatorData{code: l.Code}
+		switch end := l.DataOffset + l.DataLength; {
+		case !m.holdsLocator(l):
+			read.err = m.wrongLocator(i)
+		case end <= int64(len(start)):
+			read.data = bytes.Clone(start[l.DataOffset:end])
+		default:
+			read.data = make([]byte, l.DataLength)
+			read.err = readFull(m.file, read.data, l.DataOffset)
 		}
-		m.locators = append(m.locators, text)
+		m.locators = append(m.locators, read)
 	}
 }
 

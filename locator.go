@@ -29,8 +29,18 @@ const (
 
 func (c PlatformCode) String() string {
 	switch c {
-	case W2ru, W2ku, Wi2r, Wi2k, MacX, Mac:
-		return string([]byte{byte(c >> 24), byte(c >> 16 & 0xFF), byte(c >> 8 & 0xFF), byte(c & 0xFF)})
+	case W2ru:
+		return "W2ru"
+	case W2ku:
+		return "W2ku"
+	case Wi2r:
+		return "Wi2r"
+	case Wi2k:
+		return "Wi2k"
+	case MacX:
+		return "MacX"
+	case Mac:
+		return "Mac "
 	case 0:
 		return "none"
 	}

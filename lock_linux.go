@@ -21,14 +21,21 @@ const (
 	lockNoResizers = 203
 )
 
+// What a writer and a reader lock, and what neither may find locked by others.
+var (
+	writerLocks   = []int64{lockWrites, lockResizes, lockNoWriters, lockNoResizers}
+	readerLocks   = []int64{lockReads, lockNoWriters, lockNoResizers}
+	readersOthers = []int64{lockWrites, lockResizes, lockNoReaders}
+	writersOthers = writerLocks
+)
+
 // lockFile takes the locks of a writer or a reader. They belong to the open
 // file: another descriptor of the same process does not share them, and they
 // end with it.
 func lockFile(f File, exclusive bool) error {
-	mine, others := []int64{lockReads, lockNoWriters, lockNoResizers}, []int64{lockWrites, lockResizes, lockNoReaders}
+	mine, others := readerLocks, readersOthers
 	if exclusive {
-		mine = []int64{lockWrites, lockResizes, lockNoWriters, lockNoResizers}
-		others = mine
+		mine, others = writerLocks, writersOthers
 	}
 	err := onDescriptor(f, func(fd uintptr) error {
 		for _, at := range mine {

@@ -2,6 +2,7 @@ package vhd
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -12,10 +13,12 @@ type ParentRef struct {
 	Path   string // as stored, decoded to UTF-8; empty: it could not be decoded
 }
 
-// storedRef is a ParentRef and why it could not be decoded.
+// storedRef is a ParentRef, taken apart.
 type storedRef struct {
 	ParentRef
-	err error
+	err  error      // why it could not be decoded
+	path storedPath // with err too
+	rank int        // the lowest is tried first: 0 is a relative W2ru
 }
 
 // ParentRefs returns every reference to a parent that the file holds, decoded,
@@ -24,7 +27,7 @@ type storedRef struct {
 // for a disk that is not a differencing one.
 func (m *Image) ParentRefs() []ParentRef {
 	var refs []ParentRef
-	for _, ref := range m.storedRefs() {
+	for ref := range m.storedRefs() {
 		refs = append(refs, ref.ParentRef)
 	}
 	return refs
@@ -35,29 +38,64 @@ const originHeader = "header"
 // originOrder is the order in which references of equal standing are tried.
 var originOrder = []string{W2ru.String(), MacX.String(), originHeader, W2ku.String(), Wi2r.String(), Wi2k.String(), Mac.String()}
 
-func (m *Image) storedRefs() []storedRef {
-	if m.footer.Type != Differencing {
-		return nil
+// storedRefs yields the references in the order in which they are tried. Nearly
+// always the first one leads to the parent, so the others are not even decoded
+// before they are asked for.
+func (m *Image) storedRefs() iter.Seq[storedRef] {
+	return func(yield func(storedRef) bool) {
+		if m.footer.Type != Differencing {
+			return
+		}
+		first := slices.IndexFunc(m.locators, func(l locatorData) bool { return l.code == W2ru })
+		if first >= 0 {
+			ref := newLocatorRef(m.locators[first])
+			if ref.rank == 0 && !yield(ref) {
+				return
+			}
+			if ref.rank > 0 {
+				first = -1
+			}
+		}
+		for _, ref := range m.sortedRefs(first) {
+			if !yield(ref) {
+				return
+			}
+		}
 	}
+}
+
+// sortedRefs are all references but that of one locator.
+func (m *Image) sortedRefs(without int) []storedRef {
 	var refs []storedRef
-	for _, l := range m.locators {
-		refs = append(refs, storedRef{ParentRef{l.code.String(), l.path}, l.err})
+	for i, l := range m.locators {
+		if i != without {
+			refs = append(refs, newLocatorRef(l))
+		}
 	}
 	if name := m.header.ParentName.String(); name != "" {
-		refs = append(refs, storedRef{ParentRef{originHeader, name}, nil})
+		refs = append(refs, newStoredRef(originHeader, name, nil))
 	}
-	rank := func(ref storedRef) int {
-		at := slices.Index(originOrder, ref.Origin)
-		if at < 0 {
-			at = len(originOrder)
-		}
-		if ref.err != nil || !parseStoredPath(ref.Origin, ref.Path).relative {
-			at += len(originOrder) + 1
-		}
-		return at
-	}
-	slices.SortStableFunc(refs, func(a, b storedRef) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(refs, func(a, b storedRef) int { return a.rank - b.rank })
 	return refs
+}
+
+func newLocatorRef(l locatorData) storedRef {
+	path, err := l.path()
+	return newStoredRef(l.code.String(), path, err)
+}
+
+func newStoredRef(origin, path string, err error) storedRef {
+	ref := storedRef{ParentRef: ParentRef{origin, path}, err: err, path: storedPath{err: err}}
+	if err == nil {
+		ref.path = parseStoredPath(origin, path)
+	}
+	if ref.rank = slices.Index(originOrder, origin); ref.rank < 0 {
+		ref.rank = len(originOrder)
+	}
+	if !ref.path.relative {
+		ref.rank += len(originOrder) + 1
+	}
+	return ref
 }
 
 // storedPath is a path from a file, taken apart. It may have been written on
@@ -107,6 +145,7 @@ func parseStoredPath(origin, stored string) storedPath {
 
 // split takes path, without drive, into p's components.
 func (p storedPath) split(path string) storedPath {
+	p.components = make([]string, 0, min(strings.Count(path, "/")+1, maxComponents))
 	for c := range strings.SplitSeq(path, "/") {
 		switch {
 		case c == "" || c == ".":
@@ -213,7 +252,8 @@ func dirOf(name string) string {
 // never leaves the volume: the parent of its root is itself.
 func joinName(dir string, components []string) string {
 	volume := volumeOf(dir)
-	var at []string
+	at := make([]string, 1, 2+strings.Count(dir, "/")+len(components))
+	at[0] = volume
 	for c := range strings.SplitSeq(dir[len(volume):], "/") {
 		if c != "" {
 			at = append(at, c)
@@ -223,10 +263,13 @@ func joinName(dir string, components []string) string {
 		switch c {
 		case ".":
 		case "..":
-			at = at[:max(0, len(at)-1)]
+			at = at[:max(1, len(at)-1)]
 		default:
 			at = append(at, c)
 		}
 	}
-	return volume + "/" + strings.Join(at, "/")
+	if len(at) == 1 {
+		return volume + "/"
+	}
+	return strings.Join(at, "/")
 }

@@ -62,14 +62,14 @@ func newOSPlace(dir, shownDir, root string) (*place, error) {
 	p := &place{
 		fs: osFS{}, local: true, dir: filepath.ToSlash(dir), release: func() {},
 		display: func(name string) string {
-			rel, err := filepath.Rel(dir, filepath.FromSlash(name))
-			if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+			rest, ok := below(filepath.ToSlash(dir), name)
+			switch {
+			case !ok:
 				return filepath.FromSlash(name)
-			}
-			if rel == "." && shownDir != "" {
+			case rest == "." && shownDir != "":
 				return filepath.Clean(shownDir)
 			}
-			return shownDir + rel
+			return shownDir + filepath.FromSlash(rest)
 		},
 	}
 	if filepath.ToSlash(root) == "/" {
@@ -219,11 +219,22 @@ func below(dir, name string) (string, bool) {
 	if name == dir {
 		return ".", true
 	}
-	if !strings.HasSuffix(dir, "/") {
-		dir += "/"
-	}
 	rest, ok := strings.CutPrefix(name, dir)
-	return rest, ok && rest != "" && path.Clean("/"+rest) == "/"+rest
+	if !strings.HasSuffix(dir, "/") {
+		ok = ok && strings.HasPrefix(rest, "/")
+		rest = strings.TrimPrefix(rest, "/")
+	}
+	return rest, ok && isClean(rest)
+}
+
+// isClean says whether a name goes down all the way.
+func isClean(name string) bool {
+	for c := range strings.SplitSeq(name, "/") {
+		if c == "" || c == "." || c == ".." {
+			return false
+		}
+	}
+	return true
 }
 
 // maxFolded bounds how many spellings of one name are tried.

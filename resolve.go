@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"slices"
 
 	"github.com/google/uuid"
@@ -15,7 +16,7 @@ import (
 type search struct {
 	chain    *chain
 	child    *link
-	refs     []storedRef
+	refs     iter.Seq[storedRef]
 	tried    map[string]bool
 	attempts []ParentAttempt
 	found    *link
@@ -30,12 +31,12 @@ const originSearch = "search"
 
 // findParent finds, opens, checks and locks the parent of child.
 func (c *chain) findParent(child *link) (link, error) {
-	s := search{chain: c, child: child, refs: child.img.storedRefs(), tried: map[string]bool{}}
+	s := search{chain: c, child: child, refs: child.img.storedRefs()}
 	if s.parentID() == (uuid.UUID{}) && child.img.footer.CreatorApplication == xenApplication {
 		return link{}, s.fail()
 	}
-	for _, step := range []func(){s.tryMapped, s.tryStored, s.trySearchByName, s.trySearchByID} {
-		if step(); s.found != nil {
+	for _, step := range searchSteps {
+		if step(&s); s.found != nil {
 			return *s.found, nil
 		}
 		if s.blocked != nil {
@@ -45,6 +46,9 @@ func (c *chain) findParent(child *link) (link, error) {
 	return link{}, s.fail()
 }
 
+// searchSteps are the ways to a parent, in the order tried.
+var searchSteps = []func(*search){(*search).tryMapped, (*search).tryStored, (*search).trySearchByName, (*search).trySearchByID}
+
 func (s *search) parentID() uuid.UUID { return s.child.img.header.ParentID }
 
 // tryMapped tries the names that the caller has for stored paths.
@@ -52,7 +56,7 @@ func (s *search) tryMapped() {
 	if s.chain.opts.MapPath == nil {
 		return
 	}
-	for _, ref := range s.refs {
+	for ref := range s.refs {
 		if ref.err != nil {
 			continue
 		}
@@ -70,11 +74,8 @@ func (s *search) tryMapped() {
 // tryStored tries what the stored paths may mean, seen from the child.
 func (s *search) tryStored() {
 	dir := dirOf(s.child.abs)
-	for _, ref := range s.refs {
-		p := storedPath{err: ref.err}
-		if ref.err == nil {
-			p = parseStoredPath(ref.Origin, ref.Path)
-		}
+	for ref := range s.refs {
+		p := ref.path
 		if p.err != nil {
 			s.note(ref.ParentRef, "", p.err)
 			continue
@@ -85,6 +86,9 @@ func (s *search) tryStored() {
 		for _, name := range p.candidates(dir, s.chain.place.hasDrives()) {
 			s.try(ref.ParentRef, name)
 		}
+		if s.isOver() {
+			return // the other references are not worth decoding
+		}
 	}
 }
 
@@ -92,12 +96,9 @@ func (s *search) tryStored() {
 // search.
 func (s *search) trySearchByName() {
 	for _, dir := range s.searchDirs() {
-		for _, ref := range s.refs {
-			if ref.err != nil {
-				continue
-			}
-			if p := parseStoredPath(ref.Origin, ref.Path); p.err == nil {
-				s.try(ref.ParentRef, joinName(dir, []string{p.base()}))
+		for ref := range s.refs {
+			if ref.path.err == nil {
+				s.try(ref.ParentRef, joinName(dir, []string{ref.path.base()}))
 			}
 		}
 	}
@@ -165,7 +166,7 @@ func (s *search) try(ref ParentRef, name string) {
 		return
 	}
 	if err := s.tryExact(name); err != nil {
-		s.note(ref, s.chain.place.display(name), err)
+		s.noteName(ref, name, err)
 		s.tryFolded(ref, name)
 	}
 }
@@ -179,9 +180,18 @@ func (s *search) tryFolded(ref ParentRef, name string) {
 			continue
 		}
 		if err := s.tryExact(folded); err != nil {
-			s.note(ref, s.chain.place.display(folded), err)
+			s.noteName(ref, folded, err)
 		}
 	}
+}
+
+// noteName notes a name that is not the parent's, which is not tried again.
+func (s *search) noteName(ref ParentRef, name string, err error) {
+	if s.tried == nil {
+		s.tried = map[string]bool{}
+	}
+	s.tried[name] = true
+	s.note(ref, s.chain.place.display(name), err)
 }
 
 func (s *search) note(ref ParentRef, name string, err error) {
@@ -190,7 +200,6 @@ func (s *search) note(ref ParentRef, name string, err error) {
 
 // tryExact opens a file and makes it the parent if it is.
 func (s *search) tryExact(name string) error {
-	s.tried[name] = true
 	f, err := s.chain.place.open(name)
 	if err != nil {
 		if !isAbsent(err) {

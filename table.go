@@ -32,7 +32,7 @@ type batPage struct {
 const batPageOverhead = 96 // bytes, with its places in the map and in the cache
 
 func newTable(m *Image, c *cache) *table {
-	return &table{file: m.file, off: m.header.TableOffset, nentries: m.nblocks, cache: c, pages: map[int64]*batPage{}}
+	return &table{file: m.file, off: m.header.TableOffset, nentries: m.nblocks, cache: c}
 }
 
 // entry is the entry of a block, as it is on disk.
@@ -75,6 +75,9 @@ func (t *table) page(index int64) (*batPage, error) {
 	if other := t.pages[index]; other != nil {
 		t.mu.Unlock()
 		return other, nil
+	}
+	if t.pages == nil {
+		t.pages = map[int64]*batPage{}
 	}
 	t.pages[index] = page
 	t.mu.Unlock()

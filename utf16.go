@@ -26,6 +26,9 @@ type byteOrder interface {
 // decodeUTF16 decodes b up to the first zero. An odd last byte is ignored.
 func decodeUTF16(b []byte, order byteOrder) string {
 	b = b[:len(b)&^1]
+	if text, ok := decodeASCII(b, order); ok {
+		return text
+	}
 	var text strings.Builder
 	for start, i := 0, 0; ; {
 		unit, size := nextUTF16(b[i:], order)
@@ -40,6 +43,23 @@ func decodeUTF16(b []byte, order byteOrder) string {
 		}
 		i += size
 	}
+}
+
+// decodeASCII does the same for what is all ASCII, as most paths are.
+func decodeASCII(b []byte, order byteOrder) (text string, ok bool) {
+	var short [128]byte
+	ascii := short[:0]
+	for ; len(b) > 0; b = b[2:] {
+		unit := order.Uint16(b)
+		switch {
+		case unit == 0:
+			return string(ascii), true
+		case unit >= utf8.RuneSelf:
+			return "", false
+		}
+		ascii = append(ascii, byte(unit))
+	}
+	return string(ascii), true
 }
 
 // nextUTF16 is the first code point of b, or unpaired surrogate, and its size
