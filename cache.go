@@ -27,7 +27,7 @@ type cached interface {
 type cacheNode struct {
 	cost int64 // bytes
 	used atomic.Bool
-	at   int // place in the ring, plus one; 0: not in it; guarded by cache.mu
+	at   int32 // place in the ring, plus one; 0: not in it; guarded by cache.mu
 }
 
 func (n *cacheNode) node() *cacheNode { return n }
@@ -46,7 +46,7 @@ func (c *cache) add(e cached) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ring = append(c.ring, e)
-	e.node().at = len(c.ring)
+	e.node().at = int32(len(c.ring)) //nolint:gosec // what is in memory, by far less than 2^31
 	c.used += e.node().cost
 	for c.used > c.limit && len(c.ring) > 1 {
 		c.hand %= len(c.ring)

@@ -125,7 +125,7 @@ func (m *blockMap) piece(i int, windowOff, off, end int64) (FileExtent, error) {
 	case hole:
 		return FileExtent{Extent: Extent{off, length, Hole}}, nil
 	case failing:
-		return FileExtent{Extent: Extent{off, length, Hole}}, m.errs[e.off]
+		return FileExtent{Extent: Extent{off, length, Hole}}, (*m.errs)[e.off]
 	}
 	return FileExtent{Extent{off, length, int(e.layer)}, e.off + off - windowOff - int64(e.start)*SectorSize}, nil
 }
@@ -140,6 +140,6 @@ func (d *Disk) mapOnce(window int64) *blockMap {
 		d.mu.RLock()
 		defer d.mu.RUnlock()
 	}
-	m, _ := d.buildMap(window, 0)
+	m, _ := new(mapBuilder).build(d, window, 0)
 	return m
 }

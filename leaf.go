@@ -78,23 +78,11 @@ func (w *leaf) block(index int64) (*leafBlock, error) {
 	return b, nil
 }
 
-// hasAny says whether one of n blocks from first on is in the leaf by now,
-// whatever the file says.
-func (w *leaf) hasAny(first, n int64) bool {
-	if n > int64(len(w.blocks)) {
-		for index, b := range w.blocks {
-			if b.off != 0 && index >= first && index < first+n {
-				return true
-			}
-		}
-		return false
-	}
-	for index := first; index < first+n; index++ {
-		if b := w.blocks[index]; b != nil && b.off != 0 {
-			return true
-		}
-	}
-	return false
+// has says whether a block is in the leaf by now, whatever the file says. That it
+// is not does not mean that the file does not have it.
+func (w *leaf) has(block int64) bool {
+	b := w.blocks[block]
+	return b != nil && b.off != 0
 }
 
 // dataOff is where a sector of the block is in the file.

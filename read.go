@@ -22,7 +22,7 @@ func (d *Disk) blockMapLocked(window int64) *blockMap {
 	if m := d.windows.get(window); m != nil {
 		return m
 	}
-	m, cacheable := d.buildMap(window, 0)
+	m, cacheable := building.build(d, window, 0)
 	if cacheable {
 		d.publish(window, m)
 	}
@@ -103,7 +103,7 @@ func (t *transfer) add(m *blockMap, done, at int) (int, error) {
 			if moved, err := t.finish(); err != nil {
 				return moved, err
 			}
-			return done, m.errs[e.off]
+			return done, (*m.errs)[e.off]
 		default:
 			if moved, err := t.extend(e.layer, e.off+int64(at-int(e.start)*SectorSize), done, done+n); err != nil {
 				return moved, err

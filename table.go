@@ -3,7 +3,6 @@ package vhd
 import (
 	"bytes"
 	"io"
-	"sync"
 )
 
 // table looks entries of one image's BAT up. It reads the BAT in pages when
@@ -13,9 +12,7 @@ type table struct {
 	off      int64 // of the BAT in the file
 	nentries int64 // that the disk's size needs: those behind are never looked at
 	cache    *cache
-
-	mu    sync.Mutex
-	pages map[int64]*batPage
+	pages    sparse[batPage]
 }
 
 const batEntriesPerPage = 1024
@@ -29,10 +26,11 @@ type batPage struct {
 	entries []byte // as on disk; nil: no block of the page is allocated
 }
 
-const batPageOverhead = 96 // bytes, with its places in the map and in the cache
+const batPageOverhead = 96 // bytes, with its place in the cache
 
 func newTable(m *Image, c *cache) *table {
-	return &table{file: m.file, off: m.header.TableOffset, nentries: m.nblocks, cache: c}
+	npages := (m.nblocks + batEntriesPerPage - 1) / batEntriesPerPage
+	return &table{file: m.file, off: m.header.TableOffset, nentries: m.nblocks, cache: c, pages: newSparse[batPage](npages)}
 }
 
 // entry is the entry of a block, as it is on disk.
@@ -41,47 +39,44 @@ func (t *table) entry(block int64) (batEntry, error) {
 	if err != nil {
 		return noBlock, err
 	}
-	page.touch()
-	if page.entries == nil {
-		return noBlock, nil
-	}
-	return batEntryOf(page.entries, block%batEntriesPerPage), nil
+	return page.entry(block), nil
 }
 
-// absentFrom is for how many blocks, from block on, the page says at once that
-// they are not allocated; 0: they have to be looked up.
-func (t *table) absentFrom(block int64) int64 {
-	page, err := t.page(block / batEntriesPerPage)
-	if err != nil || page.entries != nil {
-		return 0
+// firstBlock is the first block from block on and before end that the table has
+// a place for, or that it can't be asked about; end if there is none.
+func (t *table) firstBlock(block, end int64) int64 {
+	for block < end {
+		page, err := t.page(block / batEntriesPerPage)
+		if err != nil {
+			return block
+		}
+		next := min((page.index+1)*batEntriesPerPage, end)
+		if page.entries == nil {
+			block = next
+		}
+		for ; block < next; block++ {
+			if page.entry(block) != noBlock {
+				return block
+			}
+		}
 	}
-	page.touch()
-	return batEntriesPerPage - block%batEntriesPerPage
+	return end
 }
 
 // page is a page of the table, read if it must be.
 func (t *table) page(index int64) (*batPage, error) {
-	t.mu.Lock()
-	page := t.pages[index]
-	t.mu.Unlock()
-	if page != nil {
+	if page := t.pages.get(index); page != nil {
+		page.touch()
 		return page, nil
 	}
 	page, err := t.read(index)
 	if err != nil {
 		return nil, err
 	}
-	t.mu.Lock()
-	if other := t.pages[index]; other != nil {
-		t.mu.Unlock()
-		return other, nil
+	slot := t.pages.slot(index)
+	if slot.CompareAndSwap(nil, page) {
+		t.cache.add(page)
 	}
-	if t.pages == nil {
-		t.pages = map[int64]*batPage{}
-	}
-	t.pages[index] = page
-	t.mu.Unlock()
-	t.cache.add(page)
 	return page, nil
 }
 
@@ -102,19 +97,21 @@ func (t *table) read(index int64) (*batPage, error) {
 
 // forget drops the page that holds a block's entry, after that changed on disk.
 func (t *table) forget(block int64) {
-	t.mu.Lock()
-	page := t.pages[block/batEntriesPerPage]
-	delete(t.pages, block/batEntriesPerPage)
-	t.mu.Unlock()
-	if page != nil {
+	index := block / batEntriesPerPage
+	if t.pages.get(index) == nil {
+		return
+	}
+	if page := t.pages.slot(index).Swap(nil); page != nil {
 		t.cache.remove(page)
 	}
 }
 
-func (p *batPage) drop() {
-	p.table.mu.Lock()
-	defer p.table.mu.Unlock()
-	if p.table.pages[p.index] == p {
-		delete(p.table.pages, p.index)
+// entry is a block's entry, which is on the page.
+func (p *batPage) entry(block int64) batEntry {
+	if p.entries == nil {
+		return noBlock
 	}
+	return batEntryOf(p.entries, block%batEntriesPerPage)
 }
+
+func (p *batPage) drop() { p.table.pages.slot(p.index).CompareAndSwap(p, nil) }

@@ -42,14 +42,14 @@ func (d *Disk) zeroPiece(off, n int64) error {
 	if err := d.zeroPart(off, start-off); err != nil {
 		return err
 	}
-	z := zeroer{disk: d}
+	z := zeroer{disk: d, window: -1}
+	spb := d.leaf.img.sectorsPerBlock
 	for sector := start / SectorSize; sector < end/SectorSize; {
-		absent := d.absentFrom(0, sector)
-		if e, n := d.mapOfSector(sector).from(sector); e.layer == hole && absent > 0 {
-			sector += min(n, absent) // it reads as zeros, and takes no space
+		there := d.firstBlock(0, sector/spb, (end/SectorSize+spb-1)/spb) * spb
+		if e, n := z.serves(sector); e.layer == hole && there > sector {
+			sector += min(n, there-sector) // it reads as zeros, and takes no space
 			continue
 		}
-		spb := d.leaf.img.sectorsPerBlock
 		next := min(sector/spb*spb+spb, end/SectorSize)
 		if err := z.zeroSectors(sector, next); err != nil {
 			return err
@@ -72,12 +72,37 @@ func (d *Disk) zeroPart(off, n int64) error {
 	return err
 }
 
-// zeroer zeroes sectors, and remembers what is below the leaf in the window
-// where it is.
+// zeroer zeroes sectors, one behind the other. It remembers what serves the
+// window where it is as it was when it came there: what it changes is behind it,
+// or zeros.
 type zeroer struct {
 	disk   *Disk
 	window int64
-	below  *blockMap
+	all    *blockMap
+	below  *blockMap // what the leaf's parents have there; nil: not asked yet
+
+	builder mapBuilder
+}
+
+// serves is what serves a sector, and for how many.
+func (z *zeroer) serves(sector int64) (e mapExtent, n int64) {
+	z.enter(sector)
+	return z.all.from(sector)
+}
+
+// servesBelow is the same without the leaf.
+func (z *zeroer) servesBelow(sector int64) (e mapExtent, n int64) {
+	z.enter(sector)
+	if z.below == nil {
+		z.below, _ = z.builder.build(z.disk, z.window, 1)
+	}
+	return z.below.from(sector)
+}
+
+func (z *zeroer) enter(sector int64) {
+	if window := sector / windowSectors; z.window != window {
+		z.window, z.all, z.below = window, z.disk.mapOfSector(sector), nil
+	}
 }
 
 // zeroSectors zeroes sectors of one block, from first to end on the disk.
@@ -95,7 +120,7 @@ func (z *zeroer) zeroSectors(first, end int64) error {
 		return nil
 	}
 	for first < end {
-		e, n := d.mapOfSector(first).from(first)
+		e, n := z.serves(first)
 		n = min(n, end-first)
 		switch e.layer {
 		case hole: // nothing below either, and it stays so
@@ -115,11 +140,7 @@ func (z *zeroer) zeroSectors(first, end int64) error {
 // nothingBelow says whether sectors would read as zeros without the leaf.
 func (z *zeroer) nothingBelow(first, end int64) bool {
 	for first < end {
-		if window := first / windowSectors; z.below == nil || z.window != window {
-			z.window = window
-			z.below, _ = z.disk.buildMap(window, 1)
-		}
-		e, n := z.below.from(first)
+		e, n := z.servesBelow(first)
 		if e.layer != hole {
 			return false
 		}

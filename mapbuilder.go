@@ -1,0 +1,162 @@
+package vhd
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+)
+
+// mapBuilder asks the layers, from one down to the base, who serves the sectors
+// of a window. It can be used again, and then has its memory already.
+type mapBuilder struct {
+	disk    *Disk
+	first   int64     // sector of the disk that the window starts with
+	open    sectorSet // sectors that no layer has answered for yet
+	nopen   int       // how many they are
+	size    int       // sectors of the window that are on the disk
+	extents []mapExtent
+	errs    []error
+	retry   bool // a layer could not be read now: what its file holds is not known
+
+	buf [windowSectors / 8]byte // for bitmaps
+}
+
+// build makes the map of a window from the layers from top on. cacheable is
+// false if a layer could not be read: the next read tries again. A writable
+// disk must hold its lock, shared or not.
+func (b *mapBuilder) build(d *Disk, window int64, top int) (m *blockMap, cacheable bool) {
+	b.disk, b.first = d, window*windowSectors
+	b.size = int(min(windowSectors, d.size/SectorSize-b.first))
+	b.extents, b.retry = b.extents[:0], false
+	b.open, b.nopen = sectorSet{}, b.size
+	b.open.add(0, b.size)
+	for i := top; i < len(d.layers) && b.nopen > 0; i++ {
+		b.ask(i)
+	}
+	b.finish()
+	m = newBlockMap(slices.Clone(b.extents), b.errs)
+	b.errs = nil
+	return m, !b.retry
+}
+
+// ask takes layer i's answer. Past the layer's end is zeros, whatever its own
+// parents hold there.
+func (b *mapBuilder) ask(i int) {
+	l := &b.disk.layers[i]
+	end := int(min(max(l.img.footer.CurrentSize/SectorSize-b.first, 0), int64(b.size)))
+	b.take(mapExtent{start: inWindow(end), end: inWindow(b.size), layer: hole})
+	if l.table == nil {
+		b.take(mapExtent{off: b.first * SectorSize, end: inWindow(end), layer: int32(i)}) //nolint:gosec // a chain's length
+		return
+	}
+	spb := l.img.sectorsPerBlock
+	endBlock := (b.first + int64(end) + spb - 1) / spb
+	for block := b.first / spb; block < endBlock; block++ {
+		if block = b.disk.firstBlock(i, block, endBlock); block == endBlock {
+			return
+		}
+		sector := int(max(block*spb-b.first, 0))
+		n := int(min((block+1)*spb-b.first, int64(end))) - sector
+		if _, nopen := b.open.next(sector, sector+n); nopen > 0 {
+			b.askBlock(i, block, sector, n)
+		}
+	}
+}
+
+// askBlock takes layer i's answer for n sectors of one block.
+func (b *mapBuilder) askBlock(i int, block int64, sector, n int) {
+	l := &b.disk.layers[i]
+	inBlock := b.first + int64(sector) - block*l.img.sectorsPerBlock
+	off, bitmap, err := b.disk.blockAt(i, block, inBlock, b.buf[:(n+7)/8])
+	switch {
+	case err != nil:
+		b.retry = b.retry || !errors.Is(err, ErrCorrupt)
+		b.fail(mapExtent{start: inWindow(sector), end: inWindow(sector + n)}, inFile(l.img.name, err))
+		return
+	case off == 0:
+		return
+	}
+	var present sectorSet
+	present.addBitmap(bitmap, sector, n)
+	present.intersect(&b.open)
+	whole := mapExtent{off: off + l.img.bitmapArea + inBlock*SectorSize, start: inWindow(sector), end: inWindow(sector + n), layer: int32(i)} //nolint:gosec // a chain's length
+	for start, run := present.next(sector, sector+n); run > 0; start, run = present.next(start+run, sector+n) {
+		b.takePresent(whole.cut(inWindow(start), inWindow(start+run)), l.img.footerOff)
+	}
+}
+
+// takePresent takes sectors that layer e.layer has, and zeros where the block
+// is cut off by the file's end.
+func (b *mapBuilder) takePresent(e mapExtent, dataEnd int64) {
+	there := roundUp(max(dataEnd-e.off, 0), SectorSize) / SectorSize
+	cut := e.start + inWindow(min(there, int64(e.end-e.start)))
+	b.take(e.cut(e.start, cut))
+	b.take(mapExtent{start: cut, end: e.end, layer: hole})
+}
+
+// take makes e the answer for those of its sectors that are still open.
+func (b *mapBuilder) take(e mapExtent) {
+	end := int(e.end)
+	for start, n := b.open.next(int(e.start), end); n > 0; start, n = b.open.next(start+n, end) {
+		b.extents = append(b.extents, e.cut(inWindow(start), inWindow(start+n)))
+		b.open.remove(start, n)
+		b.nopen -= n
+	}
+}
+
+// fail makes err the answer.
+func (b *mapBuilder) fail(e mapExtent, err error) {
+	b.errs = append(b.errs, err)
+	e.layer, e.off = failing, int64(len(b.errs)-1)
+	b.take(e)
+}
+
+// finish answers for what no layer has, and puts the answers in order.
+func (b *mapBuilder) finish() {
+	rest := mapExtent{end: inWindow(b.size), layer: hole}
+	if b.disk.parentErr != nil {
+		b.fail(rest, b.disk.parentErr)
+	}
+	b.take(rest)
+	slices.SortFunc(b.extents, func(x, y mapExtent) int { return cmp.Compare(x.start, y.start) })
+	joined := b.extents[:0]
+	for _, e := range b.extents {
+		joined = appendExtent(joined, e)
+	}
+	b.extents = joined
+}
+
+// firstBlock is the first block from block on and before end that layer i may
+// have; end if there is none. It is what makes large disks of small blocks
+// bearable.
+func (d *Disk) firstBlock(i int, block, end int64) int64 {
+	t := d.layers[i].table
+	if i > 0 || d.leaf == nil || len(d.leaf.blocks) == 0 {
+		return t.firstBlock(block, end)
+	}
+	for ; block < end && !d.leaf.has(block); block++ {
+		if e, err := t.entry(block); err != nil || e != noBlock {
+			break
+		}
+	}
+	return block
+}
+
+// blockAt is where layer i has a block: the offset of its bitmap, 0 if it does
+// not have it, and the bits of the sectors from inBlock on, read into buf.
+func (d *Disk) blockAt(i int, block, inBlock int64, buf []byte) (off int64, bitmap []byte, err error) {
+	l := &d.layers[i]
+	if i == 0 && d.leaf != nil {
+		if lb := d.leaf.blocks[block]; lb != nil {
+			return lb.off, lb.bits(inBlock), nil
+		}
+	}
+	e, err := l.table.entry(block)
+	if err != nil || e == noBlock {
+		return 0, nil, err
+	}
+	if off, err = l.img.blockOff(block, e); err != nil {
+		return 0, nil, err
+	}
+	return off, buf, inPart("sector bitmap", off, readFull(l.data, buf, off+inBlock/8))
+}

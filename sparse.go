@@ -1,0 +1,39 @@
+package vhd
+
+import "sync/atomic"
+
+// sparse is a large table of pointers that are nearly all nil, in two levels of
+// which the second comes into being where it is needed. Neither looking up nor
+// storing takes a lock.
+type sparse[T any] struct {
+	pages []atomic.Pointer[sparsePage[T]]
+}
+
+const sparsePageSize = 512
+
+type sparsePage[T any] [sparsePageSize]atomic.Pointer[T]
+
+// newSparse makes a table for indices from 0 to n-1.
+func newSparse[T any](n int64) sparse[T] {
+	return sparse[T]{make([]atomic.Pointer[sparsePage[T]], (n+sparsePageSize-1)/sparsePageSize)}
+}
+
+// get is what is stored at an index, or nil.
+func (s *sparse[T]) get(index int64) *T {
+	page := s.pages[index/sparsePageSize].Load()
+	if page == nil {
+		return nil
+	}
+	return page[index%sparsePageSize].Load()
+}
+
+// slot is where the pointer of an index is stored.
+func (s *sparse[T]) slot(index int64) *atomic.Pointer[T] {
+	at := &s.pages[index/sparsePageSize]
+	page := at.Load()
+	for page == nil {
+		at.CompareAndSwap(nil, new(sparsePage[T]))
+		page = at.Load()
+	}
+	return &page[index%sparsePageSize]
+}
