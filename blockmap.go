@@ -16,26 +16,12 @@ const windowSize = windowSectors * SectorSize
 // blockMap says which layer serves each sector of one window. It is immutable
 // once published: a writer that changes the answer publishes another.
 type blockMap struct {
-	extents []mapExtent // in order, they abut, and cover the window as far as the disk goes
-	index   *mapIndex   // where in extents to look; nil if they are few
+	packed []packedExtent // in order; they cover the window as far as the disk goes, where the last one starts
+	index  *mapIndex      // where in packed to look; nil if they are few
 	cacheNode
 	slot *atomic.Pointer[blockMap]
 	errs *[]error // why sectors can't be read, for extents of layer failing; nil: none
 }
-
-// mapExtent is a run of sectors that lie one behind the other in one file.
-type mapExtent struct {
-	off   int64  // of the first sector in the file, bytes; an index into errs for failing
-	start uint16 // first sector, counted in the window
-	end   uint16 // behind the last sector
-	layer int32  // index into Disk.layers, or hole, or failing
-}
-
-// What serves a sector when no layer does.
-const (
-	hole    = Hole
-	failing = -2 // reading is an error
-)
 
 // mapIndex has, for each chunk of a window, the first extent that is not in front
 // of it. A look at it takes the place of most steps of a search, each of which
@@ -49,21 +35,22 @@ const (
 
 // What they take in memory, bytes.
 const (
-	mapExtentSize    = 16
+	mapExtentSize    = 8
 	mapIndexSize     = windowSectors / chunkSectors * 2
 	mapErrorSize     = 256
 	blockMapOverhead = 96 // with its place in the cache
 )
 
-// inWindow is a number of sectors of one window.
-func inWindow[T int | int64](nsectors T) uint16 {
-	return uint16(nsectors)
-}
+// nextents is how many extents the map has.
+func (m *blockMap) nextents() int { return len(m.packed) - 1 }
+
+// extent is one of them, in order.
+func (m *blockMap) extent(i int) mapExtent { return m.packed[i].unpack(m.packed[i+1]) }
 
 // find is the index of the extent that holds a sector of the window, or of the
 // one behind the last.
 func (m *blockMap) find(sector int) int {
-	lo, hi := 0, len(m.extents)
+	lo, hi := 0, m.nextents()
 	if m.index != nil && sector < windowSectors {
 		chunk := sector / chunkSectors
 		lo = int(m.index[chunk])
@@ -73,7 +60,7 @@ func (m *blockMap) find(sector int) int {
 	}
 	for lo < hi {
 		mid := int(uint(lo+hi) / 2)
-		if int(m.extents[mid].end) <= sector {
+		if int(m.packed[mid+1].start()) <= sector {
 			lo = mid + 1
 		} else {
 			hi = mid
@@ -83,10 +70,10 @@ func (m *blockMap) find(sector int) int {
 }
 
 // newMapIndex is the index of extents.
-func newMapIndex(extents []mapExtent) *mapIndex {
+func newMapIndex(packed []packedExtent) *mapIndex {
 	index, i := new(mapIndex), 0
 	for chunk := range index {
-		for i < len(extents) && int(extents[i].end) <= chunk*chunkSectors {
+		for i+1 < len(packed) && int(packed[i+1].start()) <= chunk*chunkSectors {
 			i++
 		}
 		index[chunk] = inWindow(i)
@@ -98,7 +85,7 @@ func newMapIndex(extents []mapExtent) *mapIndex {
 // for how many sectors. The extent starts with the sector.
 func (m *blockMap) from(sector int64) (e mapExtent, n int64) {
 	at := int(sector % windowSectors)
-	e = m.extents[m.find(at)]
+	e = m.extent(m.find(at))
 	return e.cut(inWindow(at), e.end), int64(e.end) - int64(at)
 }
 
@@ -106,14 +93,16 @@ func (m *blockMap) drop() { m.slot.CompareAndSwap(m, nil) }
 
 // with is the map after sectors start to end came to be served by e's layer.
 func (m *blockMap) with(e mapExtent) *blockMap {
-	extents := make([]mapExtent, 0, len(m.extents)+2)
-	i := 0
-	for ; i < len(m.extents) && m.extents[i].start < e.start; i++ {
-		extents = append(extents, m.extents[i].cut(m.extents[i].start, min(m.extents[i].end, e.start)))
+	var few [64]mapExtent
+	extents := few[:0]
+	for i := 0; i < m.nextents() && m.packed[i].start() < e.start; i++ {
+		before := m.extent(i)
+		extents = append(extents, before.cut(before.start, min(before.end, e.start)))
 	}
 	extents = appendExtent(extents, e)
-	for i = m.find(int(e.end)); i < len(m.extents); i++ {
-		extents = appendExtent(extents, m.extents[i].cut(max(m.extents[i].start, e.end), m.extents[i].end))
+	for i := m.find(int(e.end)); i < m.nextents(); i++ {
+		behind := m.extent(i)
+		extents = appendExtent(extents, behind.cut(max(behind.start, e.end), behind.end))
 	}
 	var errs []error
 	if m.errs != nil {
@@ -122,12 +111,18 @@ func (m *blockMap) with(e mapExtent) *blockMap {
 	return newBlockMap(extents, errs)
 }
 
-// newBlockMap makes a map, and keeps extents.
+// newBlockMap makes a map of extents that are in order and abut.
 func newBlockMap(extents []mapExtent, errs []error) *blockMap {
-	m := &blockMap{extents: extents}
-	m.cost = blockMapOverhead + int64(cap(extents))*mapExtentSize
+	m := &blockMap{packed: make([]packedExtent, 0, len(extents)+1)}
+	end := mapExtent{layer: hole}
+	for _, e := range extents {
+		m.packed = append(m.packed, e.pack())
+		end.start = e.end
+	}
+	m.packed = append(m.packed, end.pack())
+	m.cost = blockMapOverhead + int64(cap(m.packed))*mapExtentSize
 	if len(extents) > fewExtents {
-		m.index = newMapIndex(extents)
+		m.index = newMapIndex(m.packed)
 		m.cost += mapIndexSize
 	}
 	if len(errs) > 0 {
@@ -135,32 +130,6 @@ func newBlockMap(extents []mapExtent, errs []error) *blockMap {
 		m.cost += int64(len(errs)) * mapErrorSize
 	}
 	return m
-}
-
-// cut is the part of e from start to end.
-func (e mapExtent) cut(start, end uint16) mapExtent {
-	if e.layer >= 0 {
-		e.off += int64(start-e.start) * SectorSize
-	}
-	e.start, e.end = start, end
-	return e
-}
-
-// appendExtent appends e, joined to the last extent if it continues it.
-func appendExtent(extents []mapExtent, e mapExtent) []mapExtent {
-	if len(extents) > 0 && e.continues(extents[len(extents)-1]) {
-		extents[len(extents)-1].end = e.end
-		return extents
-	}
-	return append(extents, e)
-}
-
-// continues says whether e is the same run as the one before it.
-func (e mapExtent) continues(before mapExtent) bool {
-	if e.layer != before.layer || e.start != before.end {
-		return false
-	}
-	return e.layer == hole || e.off == before.cut(before.end, before.end).off
 }
 
 // windowTable finds a window's block map without a lock.

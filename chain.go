@@ -63,7 +63,7 @@ func (o *Options) maxDepth() int {
 	if o.MaxDepth <= 0 {
 		return defaultMaxDepth
 	}
-	return o.MaxDepth
+	return min(o.MaxDepth, maxLayers)
 }
 
 // Open opens the image called name and the parents that it needs. A nil opts is

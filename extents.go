@@ -105,7 +105,7 @@ func (d *Disk) pieces(off, end int64) iter.Seq2[FileExtent, error] {
 			}
 			window := off / windowSize
 			m := d.mapOnce(window)
-			for i := m.find(int(off-window*windowSize) / SectorSize); i < len(m.extents) && off < end; i++ {
+			for i := m.find(int(off-window*windowSize) / SectorSize); i < m.nextents() && off < end; i++ {
 				e, err := m.piece(i, window*windowSize, off, end)
 				if !yield(e, d.opError(err)) {
 					return
@@ -119,7 +119,7 @@ func (d *Disk) pieces(off, end int64) iter.Seq2[FileExtent, error] {
 // piece is what extent i of a map has from off on, up to end. The map's window
 // is at windowOff.
 func (m *blockMap) piece(i int, windowOff, off, end int64) (FileExtent, error) {
-	e := &m.extents[i]
+	e := m.extent(i)
 	length := min(windowOff+int64(e.end)*SectorSize, end) - off
 	switch e.layer {
 	case hole:

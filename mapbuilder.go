@@ -34,7 +34,7 @@ func (b *mapBuilder) build(d *Disk, window int64, top int) (m *blockMap, cacheab
 		b.ask(i)
 	}
 	b.finish()
-	m = newBlockMap(slices.Clone(b.extents), b.errs)
+	m = newBlockMap(b.extents, b.errs)
 	b.errs = nil
 	return m, !b.retry
 }

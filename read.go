@@ -93,8 +93,8 @@ type transfer struct {
 // It returns up to where p is taken care of; with an error, up to where it is
 // moved.
 func (t *transfer) add(m *blockMap, done, at int) (int, error) {
-	for i := m.find(at / SectorSize); done < len(t.p) && i < len(m.extents); i++ {
-		e := &m.extents[i]
+	for i := m.find(at / SectorSize); done < len(t.p) && i < m.nextents(); i++ {
+		e := m.extent(i)
 		n := min(int(e.end)*SectorSize-at, len(t.p)-done)
 		switch e.layer {
 		case hole:

@@ -71,8 +71,8 @@ func (d *Disk) overwrite(p []byte, off int64) (n int, written bool, err error) {
 // inLeaf says whether the leaf serves all sectors of the window from start to
 // end.
 func (m *blockMap) inLeaf(start, end int) bool {
-	for i := m.find(start); i < len(m.extents) && int(m.extents[i].start) < end; i++ {
-		if m.extents[i].layer != 0 {
+	for i := m.find(start); i < m.nextents() && int(m.packed[i].start()) < end; i++ {
+		if m.extent(i).layer != 0 {
 			return false
 		}
 	}
