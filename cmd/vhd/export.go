@@ -106,7 +106,7 @@ func writeRaw(ctx context.Context, d *vhd.Disk, target string, p *progress) erro
 	if err != nil {
 		return inFile(target, err)
 	}
-	err = fillRaw(ctx, d, namedFile{f, target}, p)
+	err = fillRaw(ctx, d, f, target, p)
 	if errors.Is(err, context.Canceled) {
 		err = inFile(target, err)
 	}
@@ -124,26 +124,10 @@ func writeRaw(ctx context.Context, d *vhd.Disk, target string, p *progress) erro
 	return nil
 }
 
-func fillRaw(ctx context.Context, d *vhd.Disk, f namedFile, p *progress) error {
-	makeSparse(f.File)
-	if err := f.Truncate(d.Size()); err != nil {
-		return inFile(f.name, err)
+func fillRaw(ctx context.Context, d *vhd.Disk, f *os.File, name string, p *progress) error {
+	_, err := d.Export(ctx, f, vhd.ExportOptions{Progress: func(done, _ int64) { p.at(done) }})
+	if _, ok := err.(*fs.PathError); ok { //nolint:errorlint // an image's errors say by themselves what they are about
+		err = inFile(name, err)
 	}
-	c := newCopier(d, f, p)
-	for e, err := range d.Extents(0, d.Size()) {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
-		if e.Depth == vhd.Hole {
-			p.at(e.Offset + e.Length)
-			continue
-		}
-		if err := c.copyRange(ctx, e.Offset, e.Length); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }

@@ -78,6 +78,17 @@ type renamedError struct {
 func (e renamedError) Error() string { return strings.ReplaceAll(e.error.Error(), e.temp, e.name) }
 func (e renamedError) Unwrap() error { return e.error }
 
+// namedFile is a file whose errors say what the user calls it.
+type namedFile struct {
+	*os.File
+	name string
+}
+
+func (f namedFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	return n, inFile(f.name, err)
+}
+
 // openRaw opens what holds raw content, a file or a device, and tells its size.
 func openRaw(name string) (namedFile, int64, error) {
 	info, err := os.Stat(name)
@@ -116,15 +127,7 @@ func writeImage(ctx context.Context, m makeFlags, source namedFile, size int64, 
 	if err != nil {
 		return err
 	}
-	c := newCopier(source, d, p)
-	if m.blockSize > 0 {
-		c.unit = min(c.unit, int64(m.blockSize))
-	}
-	for off := int64(0); off < size && err == nil; {
-		start, end := nextData(source.File, off, size)
-		err = c.copyRange(ctx, start, end-start)
-		off = end
-	}
+	err = d.Import(ctx, source, size, vhd.ImportOptions{Progress: func(done, _ int64) { p.at(done) }})
 	if errors.Is(err, context.Canceled) {
 		err = inFile(name, err)
 	}

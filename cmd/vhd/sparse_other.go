@@ -1,8 +1,0 @@
-//go:build !windows
-
-package main
-
-import "os"
-
-// makeSparse does nothing: what is not written is a hole.
-func makeSparse(*os.File) {}

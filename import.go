@@ -1,0 +1,111 @@
+package vhd
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// ImportOptions say how content is imported.
+type ImportOptions struct {
+	// Progress, if it is set, is told now and then how many bytes are done, one
+	// call at a time.
+	Progress func(done, total int64)
+}
+
+// Import makes the first size bytes of the disk those of r. Zeros take no space,
+// but over a parent's data. More than Size is ErrOutOfRange, and nothing is
+// written. The end of ctx ends it, with a part of the content imported.
+//
+// Holes of an *os.File are not read; its position is kept.
+//
+// What was imported is durable after Sync.
+func (d *Disk) Import(ctx context.Context, r io.ReaderAt, size int64, opts ImportOptions) error {
+	if err := d.writable(0, size); err != nil {
+		return err
+	}
+	if s, ok := r.(io.Seeker); ok {
+		if at, err := s.Seek(0, io.SeekCurrent); err == nil {
+			defer func() { _, _ = s.Seek(at, io.SeekStart) }()
+		}
+	}
+	b := bulk{size: size, progress: opts.Progress}
+	_, err := b.run(ctx, func(buf []byte, off, n int64) error { return d.importPiece(r, buf, off, off+n) })
+	return err
+}
+
+func (d *Disk) importPiece(r io.ReaderAt, buf []byte, off, end int64) error {
+	zero := d.WriteZeroes
+	if d.isBlank(off, end) {
+		zero = func(int64, int64) error { return nil }
+	}
+	for from, to := range dataOf(r, off, end) {
+		if err := zero(off, from-off); err != nil {
+			return err
+		}
+		for off = from; off < to; {
+			p := buf[:min(int64(len(buf)), to-off)]
+			if err := readContent(r, p, off); err != nil {
+				return err
+			}
+			if err := d.importData(p, off, zero); err != nil {
+				return err
+			}
+			off += int64(len(p))
+		}
+	}
+	return zero(off, end-off)
+}
+
+// isBlank says whether what is between off and end reads as zeros and takes no
+// space. Where that can't be told it is not.
+func (d *Disk) isBlank(off, end int64) bool {
+	if d.leaf == nil {
+		from, _ := nextData(d.layers[0].file, off, end)
+		return from == end
+	}
+	for e, err := range d.Extents(off, end-off) {
+		if err != nil || e.Depth != Hole {
+			return false
+		}
+	}
+	return true
+}
+
+// readContent reads what must be there.
+func readContent(r io.ReaderAt, p []byte, off int64) error {
+	n, err := r.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// importData writes p at off, and has zero make its zeros.
+func (d *Disk) importData(p []byte, off int64, zero func(off, n int64) error) error {
+	for r := range runs(p, int(d.zeroUnit())) {
+		at, n := off+int64(r.from), int64(r.to-r.from)
+		var err error
+		if r.zeros {
+			err = zero(at, n)
+		} else {
+			_, err = d.WriteAt(p[r.from:r.to], at)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// zeroUnit is the least of zeros worth leaving out: less is no hole in the file,
+// and no block.
+func (d *Disk) zeroUnit() int64 {
+	if d.leaf == nil {
+		return holeUnit
+	}
+	return min(holeUnit, d.leaf.img.header.BlockSize)
+}

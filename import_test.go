@@ -1,0 +1,128 @@
+package vhd_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-vhd/vhd"
+	"github.com/go-vhd/vhd/internal/vhdtest"
+)
+
+// patchy is content of data and zeros, in pieces of any length.
+func patchy(seed uint64, size int) []byte {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	p := make([]byte, size)
+	for at := 0; at < size; {
+		n := 1 << rng.IntN(21)
+		if rng.IntN(2) == 0 {
+			for i := at; i < min(at+n, size); i++ {
+				p[i] = byte(rng.IntN(255) + 1)
+			}
+		}
+		at += n
+	}
+	return p
+}
+
+func TestWhatIsImportedIsWhatTheDiskReads(t *testing.T) {
+	const size = 9<<20 + 512
+	for seed := range uint64(3) {
+		for _, blockSize := range []int64{512, 64 << 10, 2 << 20, 8 << 20} {
+			for _, before := range []string{"an empty disk", "a disk with content", "a child"} {
+				t.Run(fmt.Sprintf("seed %d, blocks of %d, %s", seed, blockSize, before), func(t *testing.T) {
+					fsys := vhdtest.NewMemFS()
+					opts := vhd.CreateOptions{Options: vhd.Options{FS: fsys}, Size: size, BlockSize: blockSize}
+					d, err := vhd.Create("base.vhd", opts)
+					require.NoError(t, err)
+					old := make([]byte, size)
+					if before != "an empty disk" {
+						old = patchy(seed+100, size)
+						_, err = d.WriteAt(old, 0)
+						require.NoError(t, err)
+					}
+					if before == "a child" {
+						require.NoError(t, d.Close())
+						opts.Parent = "base.vhd"
+						d, err = vhd.Create("child.vhd", opts)
+						require.NoError(t, err)
+					}
+					content := patchy(seed, size-700)
+					require.NoError(t, d.Import(t.Context(), bytes.NewReader(content), int64(len(content)), vhd.ImportOptions{}))
+					want := append(content, old[len(content):]...)
+					require.True(t, bytes.Equal(want, contentOf(t, d)))
+					require.NoError(t, d.Close())
+				})
+			}
+		}
+	}
+}
+
+// Zeros of a file, holes or not, take no space in the image, and neither do those
+// that are between data in one block.
+func TestImportedZerosTakeNoSpace(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "in")
+	f, err := os.Create(name)
+	require.NoError(t, err)
+	const size = 1 << 30
+	require.NoError(t, f.Truncate(size))
+	for off, p := range map[int64][]byte{500 << 20: []byte("data"), 800 << 20: make([]byte, 5<<20)} {
+		_, err = f.WriteAt(p, off)
+		require.NoError(t, err)
+	}
+	_, err = f.Seek(77, io.SeekStart)
+	require.NoError(t, err)
+	rec := vhdtest.NewRecordFS(vhdtest.NewMemFS())
+	d, err := vhd.Create("x.vhd", vhd.CreateOptions{Options: vhd.Options{FS: rec}, Size: size})
+	require.NoError(t, err)
+	rec.Reset()
+	require.NoError(t, d.Import(t.Context(), f, size, vhd.ImportOptions{}))
+	require.NoError(t, d.Sync())
+	n, err := d.Chain()[0].AllocatedBlocks()
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	var written int64
+	for _, op := range rec.Ops() {
+		if op.Kind == vhdtest.OpWrite {
+			written += op.N
+		}
+	}
+	require.Less(t, written, int64(64<<10))
+	at, err := f.Seek(0, io.SeekCurrent)
+	require.NoError(t, err)
+	require.EqualValues(t, 77, at)
+	require.NoError(t, f.Close())
+	require.NoError(t, d.Close())
+}
+
+func TestImportRefusesWhatDoesNotFit(t *testing.T) {
+	fsys := vhdtest.NewMemFS()
+	d, err := vhd.Create("x.vhd", vhd.CreateOptions{Options: vhd.Options{FS: fsys}, Size: 4 << 20})
+	require.NoError(t, err)
+	long := bytes.NewReader(bytes.Repeat([]byte("data"), 2<<20))
+	require.ErrorIs(t, d.Import(t.Context(), long, 4<<20+1, vhd.ImportOptions{}), vhd.ErrOutOfRange)
+	require.ErrorIs(t, d.Import(t.Context(), long, -1, vhd.ImportOptions{}), vhd.ErrOutOfRange)
+	require.True(t, isZeros(contentOf(t, d)))
+	require.ErrorIs(t, d.Import(t.Context(), bytes.NewReader([]byte("short")), 4<<20, vhd.ImportOptions{}), io.ErrUnexpectedEOF)
+	broken := errors.New("broken")
+	require.ErrorIs(t, d.Import(t.Context(), brokenReader{broken}, 4<<20, vhd.ImportOptions{}), broken)
+	require.NoError(t, d.Close())
+	require.Equal(t, vhd.ErrClosed, d.Import(t.Context(), long, 512, vhd.ImportOptions{}))
+	d, err = vhd.Open("x.vhd", &vhd.Options{FS: fsys})
+	require.NoError(t, err)
+	require.ErrorIs(t, d.Import(t.Context(), long, 512, vhd.ImportOptions{}), vhd.ErrReadOnly)
+	require.NoError(t, d.Close())
+}
+
+type brokenReader struct{ err error }
+
+func (r brokenReader) ReadAt([]byte, int64) (int, error) { return 0, r.err }
+
+func isZeros(p []byte) bool { return len(bytes.Trim(p, "\x00")) == 0 }
