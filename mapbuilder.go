@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"sync"
 )
 
 // mapBuilder asks the layers, from one down to the base, who serves the sectors
@@ -18,7 +19,25 @@ type mapBuilder struct {
 	errs    []error
 	retry   bool // a layer could not be read now: what its file holds is not known
 
-	buf [windowSectors / 8]byte // for bitmaps
+	// Answers that are not looked at yet, top layer first. Layers are asked one
+	// alone, for it may well have all, then two, four and so on together: where
+	// bitmaps come from a disk, many take little longer than one.
+	asked    []layerAnswer
+	together int
+	bitmaps  []byte // memory for theirs
+}
+
+const (
+	maxTogether = 16                // bitmaps that are read at once
+	maxBitmap   = windowSectors / 8 // what a window needs of one, bytes
+)
+
+// layerAnswer says which sectors of a window a layer has.
+type layerAnswer struct {
+	extent    mapExtent // them, if bitmap is nil; else those whose bits are set
+	bitmap    []byte
+	bitmapOff int64 // where in the layer's file bitmap is read from; 0: it is known
+	err       error // why there is no answer
 }
 
 // build makes the map of a window from the layers from top on. cacheable is
@@ -27,26 +46,30 @@ type mapBuilder struct {
 func (b *mapBuilder) build(d *Disk, window int64, top int) (m *blockMap, cacheable bool) {
 	b.disk, b.first = d, window*windowSectors
 	b.size = int(min(windowSectors, d.size/SectorSize-b.first))
-	b.extents, b.retry = b.extents[:0], false
+	b.extents, b.retry, b.together = b.extents[:0], false, 1
 	b.open, b.nopen = sectorSet{}, b.size
 	b.open.add(0, b.size)
 	for i := top; i < len(d.layers) && b.nopen > 0; i++ {
 		b.ask(i)
 	}
+	b.hear()
 	b.finish()
 	m = newBlockMap(b.extents, b.errs)
 	b.errs = nil
 	return m, !b.retry
 }
 
-// ask takes layer i's answer. Past the layer's end is zeros, whatever its own
-// parents hold there.
+// ask asks layer i. Past the layer's end is zeros, whatever its own parents hold
+// there.
 func (b *mapBuilder) ask(i int) {
 	l := &b.disk.layers[i]
 	end := int(min(max(l.img.footer.CurrentSize/SectorSize-b.first, 0), int64(b.size)))
-	b.take(mapExtent{start: inWindow(end), end: inWindow(b.size), layer: hole})
+	if end < b.size {
+		b.note(layerAnswer{extent: mapExtent{start: inWindow(end), end: inWindow(b.size), layer: hole}})
+	}
 	if l.table == nil {
-		b.take(mapExtent{off: b.first * SectorSize, end: inWindow(end), layer: int32(i)}) //nolint:gosec // a chain's length
+		b.note(layerAnswer{extent: mapExtent{off: b.first * SectorSize, end: inWindow(end), layer: int32(i)}}) //nolint:gosec // a chain's length
+		b.hear()
 		return
 	}
 	spb := l.img.sectorsPerBlock
@@ -63,25 +86,90 @@ func (b *mapBuilder) ask(i int) {
 	}
 }
 
-// askBlock takes layer i's answer for n sectors of one block.
+// askBlock asks layer i about n sectors of one block.
 func (b *mapBuilder) askBlock(i int, block int64, sector, n int) {
 	l := &b.disk.layers[i]
 	inBlock := b.first + int64(sector) - block*l.img.sectorsPerBlock
-	off, bitmap, err := b.disk.blockAt(i, block, inBlock, b.buf[:(n+7)/8])
+	a := layerAnswer{extent: mapExtent{start: inWindow(sector), end: inWindow(sector + n), layer: int32(i)}} //nolint:gosec // a chain's length
+	off, live, err := b.disk.blockAt(i, block)
 	switch {
 	case err != nil:
-		b.retry = b.retry || !errors.Is(err, ErrCorrupt)
-		b.fail(mapExtent{start: inWindow(sector), end: inWindow(sector + n)}, inFile(l.img.name, err))
-		return
+		a.err = inFile(l.img.name, err)
 	case off == 0:
 		return
+	case live != nil:
+		a.bitmap = live[inBlock/8:]
+	default:
+		a.bitmap, a.bitmapOff = b.memory()[:(n+7)/8], off+inBlock/8
 	}
-	var present sectorSet
-	present.addBitmap(bitmap, sector, n)
-	present.intersect(&b.open)
-	whole := mapExtent{off: off + l.img.bitmapArea + inBlock*SectorSize, start: inWindow(sector), end: inWindow(sector + n), layer: int32(i)} //nolint:gosec // a chain's length
-	for start, run := present.next(sector, sector+n); run > 0; start, run = present.next(start+run, sector+n) {
-		b.takePresent(whole.cut(inWindow(start), inWindow(start+run)), l.img.footerOff)
+	a.extent.off = off + l.img.bitmapArea + inBlock*SectorSize
+	b.note(a)
+}
+
+// memory is for one more bitmap.
+func (b *mapBuilder) memory() []byte {
+	if b.bitmaps == nil {
+		b.bitmaps = make([]byte, maxTogether*maxBitmap)
+	}
+	return b.bitmaps[len(b.asked)*maxBitmap:]
+}
+
+func (b *mapBuilder) note(a layerAnswer) {
+	if b.asked = append(b.asked, a); len(b.asked) >= b.together {
+		b.hear()
+		b.together = min(2*b.together, maxTogether)
+	}
+}
+
+// hear takes what was asked, in order.
+func (b *mapBuilder) hear() {
+	b.readBitmaps()
+	for i := range b.asked {
+		b.takeAnswer(&b.asked[i])
+	}
+	b.asked = b.asked[:0]
+}
+
+func (b *mapBuilder) readBitmaps() {
+	if len(b.asked) < 4 {
+		for i := range b.asked {
+			b.asked[i].read(b.disk)
+		}
+		return
+	}
+	var readers sync.WaitGroup
+	for i := range b.asked {
+		readers.Go(func() { b.asked[i].read(b.disk) })
+	}
+	readers.Wait()
+}
+
+// read reads the bitmap, if it is not known.
+func (a *layerAnswer) read(d *Disk) {
+	if a.bitmapOff == 0 {
+		return
+	}
+	l := &d.layers[a.extent.layer]
+	a.err = inFile(l.img.name, inPart("sector bitmap", a.bitmapOff, readFull(l.data, a.bitmap, a.bitmapOff)))
+}
+
+// takeAnswer takes an answer for those of its sectors that are still open.
+func (b *mapBuilder) takeAnswer(a *layerAnswer) {
+	start, end := int(a.extent.start), int(a.extent.end)
+	switch _, nopen := b.open.next(start, end); {
+	case nopen == 0:
+	case a.err != nil:
+		b.retry = b.retry || !errors.Is(a.err, ErrCorrupt)
+		b.fail(a.extent, a.err)
+	case a.bitmap == nil:
+		b.take(a.extent)
+	default:
+		var present sectorSet
+		present.addBitmap(a.bitmap, start, end-start)
+		present.intersect(&b.open)
+		for at, run := present.next(start, end); run > 0; at, run = present.next(at+run, end) {
+			b.takePresent(a.extent.cut(inWindow(at), inWindow(at+run)), b.disk.layers[a.extent.layer].img.footerOff)
+		}
 	}
 }
 
@@ -143,20 +231,18 @@ func (d *Disk) firstBlock(i int, block, end int64) int64 {
 }
 
 // blockAt is where layer i has a block: the offset of its bitmap, 0 if it does
-// not have it, and the bits of the sectors from inBlock on, read into buf.
-func (d *Disk) blockAt(i int, block, inBlock int64, buf []byte) (off int64, bitmap []byte, err error) {
+// not have it, and the bitmap itself if that is known without reading.
+func (d *Disk) blockAt(i int, block int64) (off int64, live []byte, err error) {
 	l := &d.layers[i]
 	if i == 0 && d.leaf != nil {
 		if lb := d.leaf.blocks[block]; lb != nil {
-			return lb.off, lb.bits(inBlock), nil
+			return lb.off, lb.bitmap, nil
 		}
 	}
 	e, err := l.table.entry(block)
 	if err != nil || e == noBlock {
 		return 0, nil, err
 	}
-	if off, err = l.img.blockOff(block, e); err != nil {
-		return 0, nil, err
-	}
-	return off, buf, inPart("sector bitmap", off, readFull(l.data, buf, off+inBlock/8))
+	off, err = l.img.blockOff(block, e)
+	return off, nil, err
 }
