@@ -279,7 +279,7 @@ func (c *benchChain) benchQcow2(b *testing.B, qemu string, step int64) time.Dura
 // which zeros are written: where blocks can be given back, and in a child, which
 // has to hold the zeros.
 func BenchmarkWriteZeroes(b *testing.B) {
-	for _, disk := range []zeroedDisk{{1 << 20, vhd.SectorSize}, {256 << 20, benchBlock}} {
+	for _, disk := range []zeroedDisk{{4 << 20, vhd.SectorSize}, {256 << 20, benchBlock}} {
 		for parents, what := range []string{"dynamic", "differencing"} {
 			b.Run(fmt.Sprintf("blocks of %d/%s", disk.block, what), func(b *testing.B) {
 				b.Run("default cache", func(b *testing.B) { compareZeroing(b, disk, parents, 0) })
