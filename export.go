@@ -193,8 +193,9 @@ func (d *Disk) exportData(t *fileTarget, buf []byte, stored []FileExtent, off in
 			}
 			continue
 		}
-		moved := d.copyInKernel(t, stored, at, n)
-		if _, err := t.file.WriteAt(buf[r.from+int(moved):r.to], t.start+at+moved); err != nil {
+		c := content{p: buf[r.from:r.to]}
+		c.src, c.srcOff = d.sourceOf(stored, at, n)
+		if _, err := c.writeTo(t.file, t.start+at); err != nil {
 			return err
 		}
 	}
@@ -220,25 +221,20 @@ func (d *Disk) readStored(p []byte, stored []FileExtent, off int64) error {
 	return nil
 }
 
-// copyInKernel copies n bytes at off, if one extent has them all, and says how
-// many.
-func (d *Disk) copyInKernel(t *fileTarget, stored []FileExtent, off, n int64) int64 {
+// sourceOf is the file that has all of n bytes at off one behind the other, and
+// where; nil if none has.
+func (d *Disk) sourceOf(stored []FileExtent, off, n int64) (src *os.File, srcOff int64) {
 	i, _ := slices.BinarySearchFunc(stored, off, func(e FileExtent, off int64) int { return cmp.Compare(e.Offset+e.Length-1, off) })
 	e := stored[i]
-	if n < kernelCopyFrom || e.Depth == Hole || e.Offset+e.Length < off+n {
-		return 0
+	if e.Depth == Hole || e.Offset+e.Length < off+n {
+		return nil, 0
 	}
-	src, ok := d.layers[e.Depth].data.(*os.File)
-	if !ok {
-		return 0
-	}
-	return copyInKernel(t.file, t.start+off, src, e.FileOffset+off-e.Offset, n)
+	src, _ = d.layers[e.Depth].data.(*os.File)
+	return src, e.FileOffset + off - e.Offset
 }
 
-const (
-	kernelCopyFrom = 256 << 10 // the least that the kernel is asked to copy
-	askForHoles    = 256 << 10 // the least of an extent that is worth asking its file for holes
-)
+// askForHoles is the least of an extent that is worth asking its file for holes.
+const askForHoles = 256 << 10
 
 // fileTarget is a regular file that content is exported to.
 type fileTarget struct {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"syscall"
 )
 
@@ -32,6 +33,34 @@ func writeFull(f File, p []byte, off int64) (int, error) {
 		err = io.ErrShortWrite
 	}
 	return n, err
+}
+
+// content is what is written: bytes, and where they stand in a file too, if they
+// do, so that the kernel can copy them, or make both files share them.
+type content struct {
+	p      []byte
+	src    *os.File // nil: nowhere
+	srcOff int64    // of p
+}
+
+// cut is the part of c from from to to.
+func (c content) cut(from, to int) content {
+	return content{c.p[from:to], c.src, c.srcOff + int64(from)}
+}
+
+// kernelCopyFrom is the least that the kernel is asked to copy.
+const kernelCopyFrom = 256 << 10
+
+// writeTo writes c to f at off.
+func (c content) writeTo(f File, off int64) (int, error) {
+	moved := 0
+	if c.src != nil && len(c.p) >= kernelCopyFrom {
+		if dst, ok := f.(*os.File); ok {
+			moved = copyInKernel(dst, off, c.src, c.srcOff, len(c.p))
+		}
+	}
+	n, err := writeFull(f, c.p[moved:], off+int64(moved))
+	return moved + n, err
 }
 
 // zeroBytes are written where the file can't be told to hold zeros.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 )
 
 // ImportOptions say how content is imported.
@@ -48,7 +49,7 @@ func (d *Disk) importPiece(r io.ReaderAt, buf []byte, off, end int64) error {
 			if err := readContent(r, p, off); err != nil {
 				return err
 			}
-			if err := d.importData(p, off, zero); err != nil {
+			if err := d.importData(newContent(r, p, off), off, zero); err != nil {
 				return err
 			}
 			off += int64(len(p))
@@ -84,18 +85,26 @@ func readContent(r io.ReaderAt, p []byte, off int64) error {
 	return err
 }
 
-// importData writes p at off, and has zero make its zeros.
-func (d *Disk) importData(p []byte, off int64, zero func(off, n int64) error) error {
-	for r := range runs(p, int(d.zeroUnit())) {
+// newContent is what was read from r at off.
+func newContent(r io.ReaderAt, p []byte, off int64) content {
+	src, _ := r.(*os.File)
+	return content{p, src, off}
+}
+
+// importData writes c at off, and has zero make its zeros.
+func (d *Disk) importData(c content, off int64, zero func(off, n int64) error) error {
+	for r := range runs(c.p, int(d.zeroUnit())) {
 		at, n := off+int64(r.from), int64(r.to-r.from)
-		var err error
-		if r.zeros {
+		err := d.writable(at, n)
+		switch {
+		case err != nil:
+		case r.zeros:
 			err = zero(at, n)
-		} else {
-			_, err = d.WriteAt(p[r.from:r.to], at)
+		default:
+			_, err = d.write(c.cut(r.from, r.to), at)
 		}
 		if err != nil {
-			return err
+			return d.opError(err)
 		}
 	}
 	return nil

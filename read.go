@@ -60,7 +60,7 @@ func (d *Disk) read(p []byte, off int64) (int, error) {
 }
 
 func (d *Disk) readOnce(p []byte, off int64) (int, error) {
-	t := transfer{disk: d, p: p}
+	t := transfer{disk: d, content: content{p: p}}
 	if d.windows == nil { // a fixed leaf, where everything has its place
 		t.to, t.off = len(p), off
 		return t.finish()
@@ -79,8 +79,8 @@ func (d *Disk) readOnce(p []byte, off int64) (int, error) {
 // transfer moves bytes between p and the files that serve them. Adjacent
 // extents of one layer are one call, across windows too.
 type transfer struct {
+	content
 	disk  *Disk
-	p     []byte
 	write bool
 
 	// What is next to be moved: p[from:to], to or from off in layer's file.
@@ -133,14 +133,14 @@ func (t *transfer) finish() (int, error) {
 		return len(t.p), nil
 	}
 	l := &t.disk.layers[t.layer]
-	piece := t.p[t.from:t.to]
 	if t.write {
-		if n, err := writeFull(l.file, piece, t.off); err != nil {
+		if n, err := t.cut(t.from, t.to).writeTo(l.file, t.off); err != nil {
 			return t.from + n, inFile(l.img.name, inPart("data", t.off, err))
 		}
 		t.from = t.to
 		return len(t.p), nil
 	}
+	piece := t.p[t.from:t.to]
 	n, err := l.data.ReadAt(piece, t.off)
 	if n < len(piece) {
 		return t.from + n, inFile(l.img.name, inPart("data", t.off, shortRead(err, t.off, n, len(piece))))

@@ -39,15 +39,15 @@ func fallocate(f File, mode uint32, off, n int64) error {
 // copyInKernel copies n bytes from one file to another, and says how many: fewer
 // where the kernel can't, or something is wrong. File systems that can make both
 // files share the data.
-func copyInKernel(dst *os.File, dstOff int64, src *os.File, srcOff, n int64) (moved int64) {
+func copyInKernel(dst *os.File, dstOff int64, src *os.File, srcOff int64, n int) (moved int) {
 	_ = onDescriptor(dst, func(dstFd uintptr) error {
 		return onDescriptor(src, func(srcFd uintptr) error {
 			for moved < n {
-				m, err := unix.CopyFileRange(int(srcFd), &srcOff, int(dstFd), &dstOff, int(n-moved), 0)
+				m, err := unix.CopyFileRange(int(srcFd), &srcOff, int(dstFd), &dstOff, n-moved, 0)
 				if err != nil || m <= 0 {
 					return err
 				}
-				moved += int64(m)
+				moved += m
 			}
 			return nil
 		})

@@ -116,7 +116,7 @@ func (d *Disk) WriteAt(p []byte, off int64) (int, error) {
 	if err := d.writable(off, int64(len(p))); err != nil {
 		return 0, err
 	}
-	n, err := d.write(p, off)
+	n, err := d.write(content{p: p}, off)
 	return n, d.opError(err)
 }
 

@@ -1,37 +1,37 @@
 package vhd
 
-// write writes p, which is on the disk, at off, and says how much of it.
-func (d *Disk) write(p []byte, off int64) (int, error) {
+// write writes c, which is on the disk, at off, and says how much of it.
+func (d *Disk) write(c content, off int64) (int, error) {
 	if d.leaf == nil {
-		return d.writeFixed(p, off)
+		return d.writeFixed(c, off)
 	}
-	for done := 0; done < len(p); {
+	for done := 0; done < len(c.p); {
 		at := off + int64(done)
-		n := int(min(int64(len(p)-done), windowSize-at%windowSize))
-		m, err := d.writePiece(p[done:done+n], at)
+		n := int(min(int64(len(c.p)-done), windowSize-at%windowSize))
+		m, err := d.writePiece(c.cut(done, done+n), at)
 		if err != nil {
 			return done + m, err
 		}
 		done += n
 	}
-	return len(p), nil
+	return len(c.p), nil
 }
 
 // writeFixed writes to a fixed leaf, where every sector has its place.
-func (d *Disk) writeFixed(p []byte, off int64) (int, error) {
+func (d *Disk) writeFixed(c content, off int64) (int, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if err := d.usable(); err != nil {
 		return 0, err
 	}
-	t := transfer{disk: d, p: p, write: true, to: len(p), off: off}
+	t := transfer{disk: d, content: c, write: true, to: len(c.p), off: off}
 	return t.finish()
 }
 
-// writePiece writes p to one window.
-func (d *Disk) writePiece(p []byte, off int64) (int, error) {
-	if (off|int64(len(p)))%SectorSize == 0 {
-		if n, written, err := d.overwrite(p, off); written {
+// writePiece writes c to one window.
+func (d *Disk) writePiece(c content, off int64) (int, error) {
+	if (off|int64(len(c.p)))%SectorSize == 0 {
+		if n, written, err := d.overwrite(c, off); written {
 			return n, err
 		}
 	}
@@ -43,12 +43,12 @@ func (d *Disk) writePiece(p []byte, off int64) (int, error) {
 	if err := d.usable(); err != nil {
 		return 0, err
 	}
-	return d.writeSectors(p, off)
+	return d.writeSectors(c, off)
 }
 
 // overwrite writes whole sectors that the leaf has already, in place (W1).
 // written is false if it can't tell that they are, and then wrote nothing.
-func (d *Disk) overwrite(p []byte, off int64) (n int, written bool, err error) {
+func (d *Disk) overwrite(c content, off int64) (n int, written bool, err error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if err := d.usable(); err != nil {
@@ -57,11 +57,11 @@ func (d *Disk) overwrite(p []byte, off int64) (n int, written bool, err error) {
 	window := off / windowSize
 	m := d.windows.get(window)
 	at := int(off - window*windowSize)
-	if m == nil || !m.inLeaf(at/SectorSize, (at+len(p))/SectorSize) {
+	if m == nil || !m.inLeaf(at/SectorSize, (at+len(c.p))/SectorSize) {
 		return 0, false, nil
 	}
 	m.touch()
-	t := transfer{disk: d, p: p, write: true}
+	t := transfer{disk: d, content: c, write: true}
 	if n, err = t.add(m, 0, at); err == nil {
 		n, err = t.finish()
 	}
@@ -90,20 +90,20 @@ func (d *Disk) flushIfLarge() error {
 	return nil
 }
 
-// writeSectors writes p at off, and says how much of it. Sectors that p has only
+// writeSectors writes c at off, and says how much of it. Sectors that c has only
 // a part of are read, changed and written whole (W9). The disk's lock is held
 // exclusively.
-func (d *Disk) writeSectors(p []byte, off int64) (done int, err error) {
-	for done < len(p) && err == nil {
+func (d *Disk) writeSectors(c content, off int64) (done int, err error) {
+	for done < len(c.p) && err == nil {
 		at := off + int64(done)
 		inSector := at % SectorSize
-		n := len(p) - done
+		n := len(c.p) - done
 		if inSector != 0 || n < SectorSize {
 			n = int(min(int64(n), SectorSize-inSector))
-			n, err = d.writePart(p[done:done+n], at)
+			n, err = d.writePart(c.p[done:done+n], at)
 		} else {
 			n -= n % SectorSize
-			n, err = d.writeWhole(p[done:done+n], at/SectorSize)
+			n, err = d.writeWhole(c.cut(done, done+n), at/SectorSize)
 		}
 		done += n
 	}
@@ -118,7 +118,7 @@ func (d *Disk) writePart(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	copy(buf[off%SectorSize:], p)
-	if _, err := d.writeWhole(buf[:], sector); err != nil {
+	if _, err := d.writeWhole(content{p: buf[:]}, sector); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -126,7 +126,7 @@ func (d *Disk) writePart(p []byte, off int64) (int, error) {
 
 // readLocked reads within one window, for who holds the disk's lock.
 func (d *Disk) readLocked(p []byte, off int64) (int, error) {
-	t := transfer{disk: d, p: p}
+	t := transfer{disk: d, content: content{p: p}}
 	if n, err := t.add(d.mapOfSector(off/SectorSize), 0, int(off%windowSize)); err != nil {
 		return n, err
 	}
@@ -134,14 +134,14 @@ func (d *Disk) readLocked(p []byte, off int64) (int, error) {
 }
 
 // writeWhole writes whole sectors of one window, and says how many bytes.
-func (d *Disk) writeWhole(p []byte, sector int64) (done int, err error) {
+func (d *Disk) writeWhole(c content, sector int64) (done int, err error) {
 	spb := d.leaf.img.sectorsPerBlock
 	window := sector / windowSectors
 	news := false
-	for done < len(p) {
+	for done < len(c.p) {
 		inBlock := sector % spb
-		n := min(int64(len(p)-done)/SectorSize, spb-inBlock)
-		isNew, err := d.writeBlock(p[done:done+int(n)*SectorSize], sector/spb, inBlock)
+		n := min(int64(len(c.p)-done)/SectorSize, spb-inBlock)
+		isNew, err := d.writeBlock(c.cut(done, done+int(n)*SectorSize), sector/spb, inBlock)
 		if err != nil {
 			return done, err
 		}
@@ -156,17 +156,17 @@ func (d *Disk) writeWhole(p []byte, sector int64) (done int, err error) {
 
 // writeBlock writes sectors of one block and notes that they are there, in this
 // order (W2). It says whether that is news.
-func (d *Disk) writeBlock(p []byte, index, inBlock int64) (news bool, err error) {
+func (d *Disk) writeBlock(c content, index, inBlock int64) (news bool, err error) {
 	w := d.leaf
 	b, err := w.block(index)
 	if err != nil {
 		return false, err
 	}
-	n := int64(len(p)) / SectorSize
+	n := int64(len(c.p)) / SectorSize
 	if b.off == 0 {
-		return true, d.writeNewBlock(p, b, inBlock)
+		return true, d.writeNewBlock(c, b, inBlock)
 	}
-	if _, err := writeFull(w.file, p, w.dataOff(b, inBlock)); err != nil {
+	if _, err := c.writeTo(w.file, w.dataOff(b, inBlock)); err != nil {
 		return false, inFile(w.img.name, inPart("data", w.dataOff(b, inBlock), err))
 	}
 	if !w.set(b, inBlock, n) {
@@ -178,7 +178,7 @@ func (d *Disk) writeBlock(p []byte, index, inBlock int64) (news bool, err error)
 
 // writeNewBlock writes the first sectors of a block that gets its place now
 // (W3).
-func (d *Disk) writeNewBlock(p []byte, b *leafBlock, inBlock int64) error {
+func (d *Disk) writeNewBlock(c content, b *leafBlock, inBlock int64) error {
 	w := d.leaf
 	off, fresh, err := d.allocate()
 	if err != nil {
@@ -189,16 +189,16 @@ func (d *Disk) writeNewBlock(p []byte, b *leafBlock, inBlock int64) error {
 		err = zeroRange(w.file, dataOff, w.img.header.BlockSize)
 	}
 	if err == nil {
-		_, err = writeFull(w.file, p, dataOff+inBlock*SectorSize)
+		_, err = c.writeTo(w.file, dataOff+inBlock*SectorSize)
 	}
 	if err != nil {
 		w.release(off)
 		return inFile(w.img.name, inPart("data", dataOff, err))
 	}
 	w.place(b, off)
-	w.set(b, inBlock, int64(len(p))/SectorSize)
+	w.set(b, inBlock, int64(len(c.p))/SectorSize)
 	if w.hasParent() {
-		d.remap(b, inBlock, int64(len(p))/SectorSize)
+		d.remap(b, inBlock, int64(len(c.p))/SectorSize)
 	} else {
 		d.remap(b, 0, w.img.sectorsPerBlock)
 	}

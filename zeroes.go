@@ -154,7 +154,7 @@ func (d *Disk) writeZerosAsData(first, n int64) error {
 	zeros := zeroBytes[:]
 	for n > 0 {
 		piece := min(n, int64(len(zeros))/SectorSize)
-		if _, err := d.writeWhole(zeros[:piece*SectorSize], first); err != nil {
+		if _, err := d.writeWhole(content{p: zeros[:piece*SectorSize]}, first); err != nil {
 			return err
 		}
 		first, n = first+piece, n-piece

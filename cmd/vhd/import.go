@@ -78,29 +78,18 @@ type renamedError struct {
 func (e renamedError) Error() string { return strings.ReplaceAll(e.error.Error(), e.temp, e.name) }
 func (e renamedError) Unwrap() error { return e.error }
 
-// namedFile is a file whose errors say what the user calls it.
-type namedFile struct {
-	*os.File
-	name string
-}
-
-func (f namedFile) ReadAt(p []byte, off int64) (int, error) {
-	n, err := f.File.ReadAt(p, off)
-	return n, inFile(f.name, err)
-}
-
 // openRaw opens what holds raw content, a file or a device, and tells its size.
-func openRaw(name string) (namedFile, int64, error) {
+func openRaw(name string) (*os.File, int64, error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return namedFile{}, 0, inFile(name, err)
+		return nil, 0, inFile(name, err)
 	}
 	if mode := info.Mode(); !mode.IsRegular() && mode&fs.ModeDevice == 0 {
-		return namedFile{}, 0, fmt.Errorf("%s: it is neither a file nor a disk", name)
+		return nil, 0, fmt.Errorf("%s: it is neither a file nor a disk", name)
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return namedFile{}, 0, inFile(name, err)
+		return nil, 0, inFile(name, err)
 	}
 	size, err := f.Seek(0, io.SeekEnd) // a device's Stat does not tell
 	switch {
@@ -113,13 +102,13 @@ func openRaw(name string) (namedFile, int64, error) {
 			"make raw content of it first: vhd export " + quote(name) + " OUT.raw"}
 	}
 	if err != nil {
-		return namedFile{}, 0, errors.Join(err, f.Close())
+		return nil, 0, errors.Join(err, f.Close())
 	}
-	return namedFile{f, name}, size, nil
+	return f, size, nil
 }
 
 // writeImage makes an image of size bytes of raw content.
-func writeImage(ctx context.Context, m makeFlags, source namedFile, size int64, name string, p *progress) error {
+func writeImage(ctx context.Context, m makeFlags, source *os.File, size int64, name string, p *progress) error {
 	const sector = vhd.SectorSize
 	d, err := vhd.Create(name, vhd.CreateOptions{
 		Type: vhd.DiskType(m.diskType), Size: (size + sector - 1) / sector * sector, BlockSize: int64(m.blockSize),
@@ -128,6 +117,9 @@ func writeImage(ctx context.Context, m makeFlags, source namedFile, size int64, 
 		return err
 	}
 	err = d.Import(ctx, source, size, vhd.ImportOptions{Progress: func(done, _ int64) { p.at(done) }})
+	if _, ok := err.(*fs.PathError); ok { //nolint:errorlint // an image's errors say by themselves what they are about
+		err = inFile(source.Name(), err)
+	}
 	if errors.Is(err, context.Canceled) {
 		err = inFile(name, err)
 	}
