@@ -1,0 +1,53 @@
+package vhd_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-vhd/vhd"
+)
+
+// TestCopyHelper is no test: it is the process that the one below watches. It
+// imports a file and exports it again.
+func TestCopyHelper(t *testing.T) {
+	dir := os.Getenv("VHD_TEST_COPY")
+	if dir == "" {
+		t.Skip("runs in a process of its own, started by another test")
+	}
+	in, err := os.Open(filepath.Join(dir, "in"))
+	require.NoError(t, err)
+	info, err := in.Stat()
+	require.NoError(t, err)
+	disk, err := vhd.Create(filepath.Join(dir, "x.vhd"), vhd.CreateOptions{Size: info.Size()})
+	require.NoError(t, err)
+	_, _ = os.Lstat("mark/begin")
+	require.NoError(t, disk.Import(t.Context(), in, info.Size(), vhd.ImportOptions{}))
+	require.NoError(t, in.Close())
+	out, err := os.Create(filepath.Join(dir, "out"))
+	require.NoError(t, err)
+	_, err = disk.Export(t.Context(), out, vhd.ExportOptions{})
+	_, _ = os.Lstat("mark/end")
+	require.NoError(t, err)
+	require.NoError(t, out.Close())
+	require.NoError(t, disk.Close())
+}
+
+func TestTheKernelCopiesWhatIsImportedAndExported(t *testing.T) {
+	needAgain(t)
+	needStrace(t)
+	dir := t.TempDir()
+	content := patchy(1, 16<<20)
+	copy(content[3<<20:], bytes.Repeat([]byte("data"), 2<<20)) // from one block into another, and more than a buffer
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "in"), content, 0o600))
+	calls := countSystemCalls(t, again(t, "TestCopyHelper", "VHD_TEST_COPY="+dir))
+	require.NotEmpty(t, calls)
+	require.GreaterOrEqual(t, calls["copy_file_range"], 2*(8<<20)/(512<<10)-4, "%v", calls)
+	require.Less(t, calls["pwrite64"], 300, "%v", calls)
+	got, err := os.ReadFile(filepath.Join(dir, "out"))
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(content, got))
+}
