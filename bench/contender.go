@@ -36,7 +36,7 @@ func contenders(programs string, places []int64, placesFile string) []contender 
 		{
 			name:    "VHD, by 7-Zip",
 			missing: missing("7zz"),
-			greedy:  true, // also the holes in the files: at depth 64, 100 GiB of them
+			greedy:  true, // of the holes in the files, too
 			open:    func(c *chains) (reader, error) { return &sevenZip{c.leaf("vhd")}, nil },
 		},
 		{
