@@ -91,19 +91,25 @@ func (m *blockMap) from(sector int64) (e mapExtent, n int64) {
 
 func (m *blockMap) drop() { m.slot.CompareAndSwap(m, nil) }
 
-// with is the map after sectors start to end came to be served by e's layer.
-func (m *blockMap) with(e mapExtent) *blockMap {
+// with is the map after changes, which are in order.
+func (m *blockMap) with(changes []mapExtent) *blockMap {
 	var few [64]mapExtent
-	extents := few[:0]
-	for i := 0; i < m.nextents() && m.packed[i].start() < e.start; i++ {
-		before := m.extent(i)
-		extents = append(extents, before.cut(before.start, min(before.end, e.start)))
+	extents, i, at := few[:0], 0, uint16(0)
+	keep := func(end uint16) { // what is in front of end as it was
+		for ; at < end; at = extents[len(extents)-1].end {
+			for m.packed[i+1].start() <= at {
+				i++
+			}
+			e := m.extent(i)
+			extents = appendExtent(extents, e.cut(at, min(e.end, end)))
+		}
 	}
-	extents = appendExtent(extents, e)
-	for i := m.find(int(e.end)); i < m.nextents(); i++ {
-		behind := m.extent(i)
-		extents = appendExtent(extents, behind.cut(max(behind.start, e.end), behind.end))
+	for _, e := range changes {
+		keep(e.start)
+		extents = appendExtent(extents, e)
+		at = e.end
 	}
+	keep(m.packed[m.nextents()].start())
 	var errs []error
 	if m.errs != nil {
 		errs = *m.errs

@@ -12,7 +12,9 @@ type leaf struct {
 	dirty     map[int64]*leafBlock // those that differ
 	dirtyCost int64                // bytes of memory that dirty takes
 	freed     []int64              // offsets of blocks that the live state has left (W6)
-	flushing  bool                 // an epoch is on its way: what it holds is in neither dirty nor the file
+	changes   []mapExtent          // of the map of window changed, in order: not published yet, see publishChanges
+	changed   int64
+	flushing  bool // an epoch is on its way: what it holds is in neither dirty nor the file
 }
 
 // leafBlock is one block of the leaf as it is by now.

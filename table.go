@@ -1,8 +1,9 @@
 package vhd
 
 import (
-	"bytes"
+	"cmp"
 	"io"
+	"slices"
 )
 
 // table looks entries of one image's BAT up. It reads the BAT in pages when
@@ -21,12 +22,28 @@ const batEntriesPerPage = 1024
 // is forgotten.
 type batPage struct {
 	cacheNode
-	table   *table
-	index   int64
-	entries []byte // as on disk; nil: no block of the page is allocated
+	table *table
+	index int64
+
+	// One of the two: all entries as they are on disk, or those of blocks that are
+	// allocated, in order. A child of a large disk has few.
+	entries []byte
+	few     []batBlock
 }
 
-const batPageOverhead = 96 // bytes, with its place in the cache
+// batBlock is an entry of a page, and which one it is.
+type batBlock struct {
+	at    int32
+	entry batEntry
+}
+
+const (
+	batPageOverhead = 112 // bytes, with its place in the cache
+	batBlockSize    = 8
+
+	// fewBlocks is the most for which a list is kept: half of what entries take.
+	fewBlocks = batEntriesPerPage * batEntrySize / batBlockSize / 2
+)
 
 func newTable(m *Image, c *cache) *table {
 	npages := (m.nblocks + batEntriesPerPage - 1) / batEntriesPerPage
@@ -50,15 +67,10 @@ func (t *table) firstBlock(block, end int64) int64 {
 		if err != nil {
 			return block
 		}
-		next := min((page.index+1)*batEntriesPerPage, end)
-		if page.entries == nil {
-			block = next
+		if at := page.first(block % batEntriesPerPage); at < batEntriesPerPage {
+			return min(page.index*batEntriesPerPage+at, end)
 		}
-		for ; block < next; block++ {
-			if page.entry(block) != noBlock {
-				return block
-			}
-		}
+		block = (page.index + 1) * batEntriesPerPage
 	}
 	return end
 }
@@ -88,11 +100,30 @@ func (t *table) read(index int64) (*batPage, error) {
 		return nil, inPart("BAT", off, err)
 	}
 	page := &batPage{table: t, index: index}
-	if bytes.Count(entries, []byte{0xFF}) < len(entries) {
-		page.entries = entries
-	}
-	page.cost = batPageOverhead + int64(len(page.entries))
+	page.keep(entries)
 	return page, nil
+}
+
+// keep keeps entries, or what they say if that is less.
+func (p *batPage) keep(entries []byte) {
+	n := int64(len(entries)) / batEntrySize
+	var few [fewBlocks]batBlock
+	nfew := 0
+	for at := range n {
+		e := batEntryOf(entries, at)
+		if e == noBlock {
+			continue
+		}
+		if nfew == len(few) {
+			p.entries = entries
+			p.cost = batPageOverhead + int64(len(entries))
+			return
+		}
+		few[nfew] = batBlock{int32(at), e}
+		nfew++
+	}
+	p.few = slices.Clone(few[:nfew])
+	p.cost = batPageOverhead + int64(cap(p.few))*batBlockSize
 }
 
 // forget drops the page that holds a block's entry, after that changed on disk.
@@ -108,10 +139,37 @@ func (t *table) forget(block int64) {
 
 // entry is a block's entry, which is on the page.
 func (p *batPage) entry(block int64) batEntry {
-	if p.entries == nil {
-		return noBlock
+	at := block % batEntriesPerPage
+	if p.entries != nil {
+		return batEntryOf(p.entries, at)
 	}
-	return batEntryOf(p.entries, block%batEntriesPerPage)
+	if i := p.find(at); i < len(p.few) && int64(p.few[i].at) == at {
+		return p.few[i].entry
+	}
+	return noBlock
+}
+
+// first is the first entry from at on that has a place for a block;
+// batEntriesPerPage if there is none.
+func (p *batPage) first(at int64) int64 {
+	if p.entries != nil {
+		for ; at < int64(len(p.entries))/batEntrySize; at++ {
+			if batEntryOf(p.entries, at) != noBlock {
+				return at
+			}
+		}
+		return batEntriesPerPage
+	}
+	if i := p.find(at); i < len(p.few) {
+		return int64(p.few[i].at)
+	}
+	return batEntriesPerPage
+}
+
+// find is the index of the first of few blocks that is not in front of at.
+func (p *batPage) find(at int64) int {
+	i, _ := slices.BinarySearchFunc(p.few, at, func(b batBlock, at int64) int { return cmp.Compare(int64(b.at), at) })
+	return i
 }
 
 func (p *batPage) drop() { p.table.pages.slot(p.index).CompareAndSwap(p, nil) }

@@ -40,6 +40,7 @@ func (d *Disk) writePiece(c content, off int64) (int, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	defer d.publishChanges()
 	if err := d.usable(); err != nil {
 		return 0, err
 	}
@@ -205,22 +206,44 @@ func (d *Disk) writeNewBlock(c content, b *leafBlock, inBlock int64) error {
 	return nil
 }
 
-// remap publishes that n sectors of a block are in the leaf now, or, if the
-// block has no place, are holes. Maps that were never made need nothing.
+// remap notes that n sectors of a block are in the leaf now, or, if the block has
+// no place, are holes. Block maps say so once publishChanges is called, which
+// whoever holds the disk's lock does before giving it back. Maps that were never
+// made need nothing.
 func (d *Disk) remap(b *leafBlock, inBlock, n int64) {
 	first := b.index*d.leaf.img.sectorsPerBlock + inBlock
 	end := min(first+n, d.size/SectorSize)
 	for first < end {
 		window := first / windowSectors
 		next := min((window+1)*windowSectors, end)
-		if m := d.windows.get(window); m != nil {
-			start := first - window*windowSectors
-			e := mapExtent{start: inWindow(start), end: inWindow(start + next - first), layer: hole}
-			if b.off != 0 {
-				e.layer, e.off = 0, d.leaf.dataOff(b, first-b.index*d.leaf.img.sectorsPerBlock)
-			}
-			d.publish(window, m.with(e))
+		start := first - window*windowSectors
+		e := mapExtent{start: inWindow(start), end: inWindow(start + next - first), layer: hole}
+		if b.off != 0 {
+			e.layer, e.off = 0, d.leaf.dataOff(b, first-b.index*d.leaf.img.sectorsPerBlock)
 		}
+		d.noteChange(window, e)
 		first = next
 	}
+}
+
+// noteChange notes a change of a window's map. Changes that come in order, as
+// nearly all do, make one new map together.
+func (d *Disk) noteChange(window int64, e mapExtent) {
+	w := d.leaf
+	if n := len(w.changes); n > 0 && (w.changed != window || e.start < w.changes[n-1].end) {
+		d.publishChanges()
+	}
+	w.changed, w.changes = window, appendExtent(w.changes, e)
+}
+
+// publishChanges publishes a map with the changes noted.
+func (d *Disk) publishChanges() {
+	w := d.leaf
+	if len(w.changes) == 0 {
+		return
+	}
+	if m := d.windows.get(w.changed); m != nil {
+		d.publish(w.changed, m.with(w.changes))
+	}
+	w.changes = w.changes[:0]
 }

@@ -32,6 +32,7 @@ func (d *Disk) zeroFixed(off, n int64) error {
 func (d *Disk) zeroPiece(off, n int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	defer d.publishChanges()
 	if err := d.usable(); err != nil {
 		return err
 	}
