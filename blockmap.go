@@ -47,6 +47,31 @@ func (m *blockMap) nextents() int { return len(m.packed) - 1 }
 // extent is one of them, in order.
 func (m *blockMap) extent(i int) mapExtent { return m.packed[i].unpack(m.packed[i+1]) }
 
+// endOf is where an extent ends, in bytes of the window.
+func (m *blockMap) endOf(i int) int { return int(m.packed[i+1].start()) * SectorSize }
+
+// maxOver is how much is read for nothing, bytes, to read with one call more than
+// one extent of a file: about what takes as long as a call does.
+const maxOver = 8 << 10
+
+// lastOver is the last extent in front of byte end of the window that one read
+// from extent i on gets too, without reading more than maxOver for nothing on
+// the way to any of them.
+func (m *blockMap) lastOver(i, end int) (last int) {
+	first := m.extent(i)
+	last = i
+	for j := i + 1; j < m.nextents() && m.endOf(j-1) < end; j++ {
+		e := m.extent(j)
+		switch {
+		case e.layer == failing || m.endOf(j-1)-m.endOf(last) > maxOver:
+			return last
+		case e.layer == first.layer && e.off-first.off == int64(e.start-first.start)*SectorSize:
+			last = j
+		}
+	}
+	return last
+}
+
 // find is the index of the extent that holds a sector of the window, or of the
 // one behind the last.
 func (m *blockMap) find(sector int) int {

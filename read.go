@@ -105,6 +105,10 @@ func (t *transfer) add(m *blockMap, done, at int) (int, error) {
 			}
 			return done, (*m.errs)[e.off]
 		default:
+			if last, ok := t.addOver(m, i, done, at); ok {
+				i, n = last, min(m.endOf(last)-at, len(t.p)-done)
+				break
+			}
 			if moved, err := t.extend(e.layer, e.off+int64(at-int(e.start)*SectorSize), done, done+n); err != nil {
 				return moved, err
 			}
@@ -112,6 +116,46 @@ func (t *transfer) add(m *blockMap, done, at int) (int, error) {
 		done, at = done+n, at+n
 	}
 	return done, nil
+}
+
+// addOver reads what one layer has from extent i on with one call where others
+// have only a little between, as small writes to a child leave it, and then that
+// little over it. It returns the last extent that it read. ok is false if there
+// is no such place or a read fails: then all is to be read piece by piece.
+func (t *transfer) addOver(m *blockMap, i, done, at int) (last int, ok bool) {
+	if t.write {
+		return 0, false
+	}
+	last = m.lastOver(i, at+len(t.p)-done)
+	if last == i {
+		return 0, false
+	}
+	if _, err := t.finish(); err != nil {
+		return 0, false
+	}
+	p := t.p[done:min(done+m.endOf(last)-at, len(t.p))]
+	base := m.extent(i)
+	base.off += int64(at - int(base.start)*SectorSize)
+	if t.read(base.layer, p, base.off) != nil {
+		return 0, false
+	}
+	for j := i + 1; j < last; j++ {
+		e := m.extent(j)
+		piece := p[int(e.start)*SectorSize-at : int(e.end)*SectorSize-at]
+		if e.layer == hole {
+			clear(piece)
+		} else if e.off != base.off+int64(int(e.start)*SectorSize-at) || e.layer != base.layer {
+			if t.read(e.layer, piece, e.off) != nil {
+				return 0, false
+			}
+		}
+	}
+	return last, true
+}
+
+// read reads what a layer's file has at off.
+func (t *transfer) read(layer int32, p []byte, off int64) error {
+	return readFull(t.disk.layers[layer].data, p, off)
 }
 
 // extend adds p[from:to] to what is next to be moved, or moves that first.
