@@ -17,28 +17,23 @@ const windowSize = windowSectors * SectorSize
 // once published: a writer that changes the answer publishes another.
 type blockMap struct {
 	packed []packedExtent // in order; they cover the window as far as the disk goes, where the last one starts
-	index  *mapIndex      // where in packed to look; nil if they are few
 	cacheNode
 	slot *atomic.Pointer[blockMap]
 	errs *[]error // why sectors can't be read, for extents of layer failing; nil: none
+
+	// index has, for each chunk of the window, the first extent that is not in
+	// front of it. A look at it takes the place of most steps of a search, each of
+	// which would wait for memory.
+	index [windowSectors / chunkSectors]uint16
 }
 
-// mapIndex has, for each chunk of a window, the first extent that is not in front
-// of it. A look at it takes the place of most steps of a search, each of which
-// would wait for memory.
-type mapIndex [windowSectors / chunkSectors]uint16
-
-const (
-	chunkSectors = 64
-	fewExtents   = 8 // they are as soon searched without an index
-)
+const chunkSectors = 128
 
 // What they take in memory, bytes.
 const (
 	mapExtentSize    = 8
-	mapIndexSize     = windowSectors / chunkSectors * 2
 	mapErrorSize     = 256
-	blockMapOverhead = 96 // with its place in the cache
+	blockMapOverhead = 144 // with its place in the cache
 )
 
 // nextents is how many extents the map has.
@@ -76,7 +71,7 @@ func (m *blockMap) lastOver(i, end int) (last int) {
 // one behind the last.
 func (m *blockMap) find(sector int) int {
 	lo, hi := 0, m.nextents()
-	if m.index != nil && sector < windowSectors {
+	if sector < windowSectors {
 		chunk := sector / chunkSectors
 		lo = int(m.index[chunk])
 		if chunk+1 < len(m.index) {
@@ -94,16 +89,15 @@ func (m *blockMap) find(sector int) int {
 	return lo
 }
 
-// newMapIndex is the index of extents.
-func newMapIndex(packed []packedExtent) *mapIndex {
-	index, i := new(mapIndex), 0
-	for chunk := range index {
-		for i+1 < len(packed) && int(packed[i+1].start()) <= chunk*chunkSectors {
+// makeIndex makes the index of the extents.
+func (m *blockMap) makeIndex() {
+	i := 0
+	for chunk := range m.index {
+		for i < m.nextents() && int(m.packed[i+1].start()) <= chunk*chunkSectors {
 			i++
 		}
-		index[chunk] = inWindow(i)
+		m.index[chunk] = inWindow(i)
 	}
-	return index
 }
 
 // from is what serves a sector of the disk, which is in the map's window, and
@@ -151,11 +145,8 @@ func newBlockMap(extents []mapExtent, errs []error) *blockMap {
 		end.start = e.end
 	}
 	m.packed = append(m.packed, end.pack())
+	m.makeIndex()
 	m.cost = blockMapOverhead + int64(cap(m.packed))*mapExtentSize
-	if len(extents) > fewExtents {
-		m.index = newMapIndex(m.packed)
-		m.cost += mapIndexSize
-	}
 	if len(errs) > 0 {
 		m.errs = &errs
 		m.cost += int64(len(errs)) * mapErrorSize
