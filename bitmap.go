@@ -79,13 +79,6 @@ func (s *sectorSet) remove(first, n int) {
 	}
 }
 
-// intersect removes what is not in other.
-func (s *sectorSet) intersect(other *sectorSet) {
-	for i := range s {
-		s[i] &= other[i]
-	}
-}
-
 // addBitmap adds, of the n sectors from first on, those whose bits are set in
 // bitmap, which starts with first's. Either first is a multiple of 64 or all n
 // fall in one word, as the sectors of a block do: n is a power of two, first a

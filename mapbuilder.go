@@ -3,8 +3,10 @@ package vhd
 import (
 	"cmp"
 	"errors"
+	"math/bits"
 	"slices"
 	"sync"
+	"time"
 )
 
 // mapBuilder asks the layers, from one down to the base, who serves the sectors
@@ -19,16 +21,18 @@ type mapBuilder struct {
 	errs    []error
 	retry   bool // a layer could not be read now: what its file holds is not known
 
-	// Answers that are not looked at yet, top layer first. Layers are asked one
-	// alone, for it may well have all, then two, four and so on together: where
-	// bitmaps come from a disk, many take little longer than one.
+	// Answers that are not looked at yet, top layer first. A layer is asked alone,
+	// for it may well have all. But where bitmaps come from a disk, many take little
+	// longer than one: then two layers are asked together, then four and so on.
 	asked    []layerAnswer
 	together int
-	bitmaps  []byte // memory for theirs
+	slow     bool   // a bitmap came from a disk
+	bitmaps  []byte // memory for them
 }
 
 const (
-	maxTogether = 16                // bitmaps that are read at once
+	maxTogether = 16 // bitmaps that are read at once
+	slowRead    = 50 * time.Microsecond
 	maxBitmap   = windowSectors / 8 // what a window needs of one, bytes
 )
 
@@ -46,7 +50,7 @@ type layerAnswer struct {
 func (b *mapBuilder) build(d *Disk, window int64, top int) (m *blockMap, cacheable bool) {
 	b.disk, b.first = d, window*windowSectors
 	b.size = int(min(windowSectors, d.size/SectorSize-b.first))
-	b.extents, b.retry, b.together = b.extents[:0], false, 1
+	b.extents, b.retry, b.together, b.slow = b.extents[:0], false, 1, false
 	b.open, b.nopen = sectorSet{}, b.size
 	b.open.add(0, b.size)
 	for i := top; i < len(d.layers) && b.nopen > 0; i++ {
@@ -115,8 +119,11 @@ func (b *mapBuilder) memory() []byte {
 }
 
 func (b *mapBuilder) note(a layerAnswer) {
-	if b.asked = append(b.asked, a); len(b.asked) >= b.together {
-		b.hear()
+	if b.asked = append(b.asked, a); len(b.asked) < b.together {
+		return
+	}
+	b.hear()
+	if b.slow {
 		b.together = min(2*b.together, maxTogether)
 	}
 }
@@ -130,25 +137,26 @@ func (b *mapBuilder) hear() {
 	b.asked = b.asked[:0]
 }
 
+// readBitmaps reads what is not known, at once if the first one took long.
 func (b *mapBuilder) readBitmaps() {
-	if len(b.asked) < 4 {
-		for i := range b.asked {
-			b.asked[i].read(b.disk)
-		}
-		return
-	}
 	var readers sync.WaitGroup
 	for i := range b.asked {
-		readers.Go(func() { b.asked[i].read(b.disk) })
+		a := &b.asked[i]
+		switch {
+		case a.bitmapOff == 0:
+		case b.slow && len(b.asked) > 1:
+			readers.Go(func() { a.read(b.disk) })
+		default:
+			start := time.Now() //nolint:forbidigo // only time tells whether it was in memory
+			a.read(b.disk)
+			b.slow = time.Since(start) > slowRead
+		}
 	}
 	readers.Wait()
 }
 
-// read reads the bitmap, if it is not known.
+// read reads the bitmap.
 func (a *layerAnswer) read(d *Disk) {
-	if a.bitmapOff == 0 {
-		return
-	}
 	l := &d.layers[a.extent.layer]
 	a.err = inFile(l.img.name, inPart("sector bitmap", a.bitmapOff, readFull(l.data, a.bitmap, a.bitmapOff)))
 }
@@ -164,12 +172,27 @@ func (b *mapBuilder) takeAnswer(a *layerAnswer) {
 	case a.bitmap == nil:
 		b.take(a.extent)
 	default:
-		var present sectorSet
-		present.addBitmap(a.bitmap, start, end-start)
-		present.intersect(&b.open)
-		for at, run := present.next(start, end); run > 0; at, run = present.next(at+run, end) {
-			b.takePresent(a.extent.cut(inWindow(at), inWindow(at+run)), b.disk.layers[a.extent.layer].img.footerOff)
+		b.takeBits(a)
+	}
+}
+
+// takeBits takes those sectors whose bits are set, a word of 64 at a time. As in
+// sectorSet.addBitmap, either they begin with a word or all are in one.
+func (b *mapBuilder) takeBits(a *layerAnswer) {
+	dataEnd := b.disk.layers[a.extent.layer].img.footerOff
+	bitmap, end := a.bitmap, int(a.extent.end)
+	for sector := int(a.extent.start); sector < end; {
+		n := min(64-sector%64, end-sector)
+		word := wordAt(bitmap) & onesAt(0, n) >> (sector % 64) & b.open[sector/64]
+		for word != 0 {
+			first := bits.LeadingZeros64(word)
+			run := bits.LeadingZeros64(^(word << first))
+			at := sector/64*64 + first
+			b.takePresent(a.extent.cut(inWindow(at), inWindow(at+run)), dataEnd)
+			word &^= onesAt(first, run)
 		}
+		bitmap = bitmap[min(8, len(bitmap)):]
+		sector += n
 	}
 }
 
@@ -186,7 +209,7 @@ func (b *mapBuilder) takePresent(e mapExtent, dataEnd int64) {
 func (b *mapBuilder) take(e mapExtent) {
 	end := int(e.end)
 	for start, n := b.open.next(int(e.start), end); n > 0; start, n = b.open.next(start+n, end) {
-		b.extents = append(b.extents, e.cut(inWindow(start), inWindow(start+n)))
+		b.extents = appendExtent(b.extents, e.cut(inWindow(start), inWindow(start+n)))
 		b.open.remove(start, n)
 		b.nopen -= n
 	}
