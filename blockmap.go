@@ -16,10 +16,10 @@ const windowSize = windowSectors * SectorSize
 // blockMap says which layer serves each sector of one window. It is immutable
 // once published: a writer that changes the answer publishes another.
 type blockMap struct {
-	packed []packedExtent // in order; they cover the window as far as the disk goes, where the last one starts
+	packed []packedExtent // in order, and abut; behind them one more, whose start is where the last ends
 	cacheNode
 	slot *atomic.Pointer[blockMap]
-	errs *[]error // why sectors can't be read, for extents of layer failing; nil: none
+	errs *[]error // why sectors can't be read, for extents of layer failing; nil, as nearly always: none
 
 	// index has, for each chunk of the window, the first extent that is not in
 	// front of it. A look at it takes the place of most steps of a search, each of
@@ -45,20 +45,20 @@ func (m *blockMap) extent(i int) mapExtent { return m.packed[i].unpack(m.packed[
 // endOf is where an extent ends, in bytes of the window.
 func (m *blockMap) endOf(i int) int { return int(m.packed[i+1].start()) * SectorSize }
 
-// maxOver is how much is read for nothing, bytes, to read with one call more than
+// maxGap is how much is read for nothing, bytes, to read with one call more than
 // one extent of a file: about what takes as long as a call does.
-const maxOver = 8 << 10
+const maxGap = 8 << 10
 
-// lastOver is the last extent in front of byte end of the window that one read
-// from extent i on gets too, without reading more than maxOver for nothing on
+// lastOverGaps is the last extent in front of byte end of the window that one read
+// from extent i on gets too, without reading more than maxGap for nothing on
 // the way to any of them.
-func (m *blockMap) lastOver(i, end int) (last int) {
+func (m *blockMap) lastOverGaps(i, end int) (last int) {
 	first := m.extent(i)
 	last = i
 	for j := i + 1; j < m.nextents() && m.endOf(j-1) < end; j++ {
 		e := m.extent(j)
 		switch {
-		case e.layer == failing || m.endOf(j-1)-m.endOf(last) > maxOver:
+		case e.layer == failing || m.endOf(j-1)-m.endOf(last) > maxGap:
 			return last
 		case e.layer == first.layer && e.off-first.off == int64(e.start-first.start)*SectorSize:
 			last = j
@@ -67,16 +67,12 @@ func (m *blockMap) lastOver(i, end int) (last int) {
 	return last
 }
 
-// find is the index of the extent that holds a sector of the window, or of the
-// one behind the last.
+// find is the index of the extent that holds a sector of the window.
 func (m *blockMap) find(sector int) int {
-	lo, hi := 0, m.nextents()
-	if sector < windowSectors {
-		chunk := sector / chunkSectors
-		lo = int(m.index[chunk])
-		if chunk+1 < len(m.index) {
-			hi = int(m.index[chunk+1])
-		}
+	chunk := sector / chunkSectors
+	lo, hi := int(m.index[chunk]), m.nextents()
+	if chunk+1 < len(m.index) {
+		hi = int(m.index[chunk+1])
 	}
 	for lo < hi {
 		mid := int(uint(lo+hi) / 2)
@@ -96,7 +92,7 @@ func (m *blockMap) makeIndex() {
 		for i < m.nextents() && int(m.packed[i+1].start()) <= chunk*chunkSectors {
 			i++
 		}
-		m.index[chunk] = inWindow(i)
+		m.index[chunk] = uint16(i) // a window has no more extents than sectors
 	}
 }
 
@@ -158,8 +154,8 @@ func newBlockMap(extents []mapExtent, errs []error) *blockMap {
 type windowTable struct {
 	sparse[blockMap]
 
-	// Makers of maps, by window, so that two readers don't make the same one.
-	building [16]struct {
+	// Builders of maps, by window, so that two readers don't build the same one.
+	builders [16]struct {
 		sync.Mutex
 		mapBuilder
 	}
@@ -175,6 +171,11 @@ type layer struct {
 	file  File
 	data  io.ReaderAt // the file, as blocks are read from it
 	table *table      // nil for a fixed disk
+}
+
+// readData reads data of the image's blocks, which is at off in the file.
+func (l *layer) readData(p []byte, off int64) error {
+	return inFile(l.img.name, inPart("data", off, readFull(l.data, p, off)))
 }
 
 // hideFooter makes what is behind the data of an image read as zeros where its

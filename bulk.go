@@ -1,14 +1,10 @@
 package vhd
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"errors"
-	"io"
-	"iter"
 	"runtime"
 	"sync"
-	"syscall"
 )
 
 const (
@@ -18,9 +14,6 @@ const (
 	// maxBulkWorkers bounds the copies that run at once. More than one hides the
 	// time of reading behind that of writing; many only wait for the same disk.
 	maxBulkWorkers = 4
-
-	// holeUnit is what file systems have holes in multiples of.
-	holeUnit = 4096
 )
 
 // bulk goes through size bytes in pieces, several at a time.
@@ -72,7 +65,7 @@ func (b *bulk) end(off int64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil {
-		b.err = joinedFirst(b.err, err)
+		b.err = cmp.Or(b.err, err) // the first counts
 		return
 	}
 	b.ended[off] = true
@@ -83,82 +76,4 @@ func (b *bulk) end(off int64, err error) {
 	if b.progress != nil && b.err == nil {
 		b.progress(b.done, b.size)
 	}
-}
-
-// joinedFirst is the first of two errors.
-func joinedFirst(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
-}
-
-// run is a piece of a buffer, zeros or not.
-type run struct {
-	from, to int
-	zeros    bool
-}
-
-// runs takes p, which begins at a multiple of unit, apart into zeros, whole units
-// of them, and data.
-func runs(p []byte, unit int) iter.Seq[run] {
-	return func(yield func(run) bool) {
-		var r run
-		for at := 0; at < len(p); at = r.to {
-			end := min(at+unit, len(p))
-			zeros := isZero(p[at:end])
-			if zeros != r.zeros && r.to > r.from {
-				if !yield(r) {
-					return
-				}
-				r.from = at
-			}
-			r.to, r.zeros = end, zeros
-		}
-		if len(p) > 0 {
-			yield(r)
-		}
-	}
-}
-
-func isZero(p []byte) bool { return bytes.Equal(p, zeroBytes[:len(p)]) }
-
-// dataOf yields the pieces of a file between off and end that may hold anything
-// but zeros: all of it where holes can't be told. It moves the file's position.
-func dataOf(r io.ReaderAt, off, end int64) iter.Seq2[int64, int64] {
-	return func(yield func(from, to int64) bool) {
-		for off < end {
-			from, to := nextData(r, off, end)
-			if from < to && !yield(from, to) {
-				return
-			}
-			off = to
-		}
-	}
-}
-
-// nextData is the first of them. What is in front of from is a hole.
-func nextData(r io.ReaderAt, off, end int64) (from, to int64) {
-	f, ok := r.(interface {
-		io.Seeker
-		syscall.Conn // it is one of the operating system's
-	})
-	if !ok || seekData == seekHole {
-		return off, end
-	}
-	from, err := f.Seek(off, seekData)
-	if errors.Is(err, errNoData) {
-		return end, end
-	}
-	if err != nil || from < off {
-		return off, end // it can't tell
-	}
-	if from >= end {
-		return end, end
-	}
-	to, err = f.Seek(from, seekHole)
-	if err != nil || to <= from {
-		return from, end
-	}
-	return from, min(to, end)
 }

@@ -46,8 +46,9 @@ type Options struct {
 	MaxDepth int
 
 	// CacheSize is how many bytes of block maps and tables are kept in memory; 0
-	// or less: 32 MiB. What a writer has not synced yet comes on top: when that
-	// passes some 32 MiB, it is synced.
+	// or less: 32 MiB. What finds and makes them comes on top, some 10 MiB for the
+	// largest disk. So does what a writer has not synced yet: when that passes some
+	// 32 MiB, it is synced.
 	CacheSize int64
 
 	// Lock says how the files are guarded against others.
@@ -338,6 +339,7 @@ func (c *chain) loadParent(shown, name string, f File) (link, error) {
 	if err != nil || now.Size() == info.Size() && now.ModTime().Equal(info.ModTime()) {
 		return l, err
 	}
+	// It was written to before it was locked: what was read may be old.
 	again, err := c.read(shown, f)
 	if err == nil {
 		err = c.fits(again)

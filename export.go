@@ -3,7 +3,6 @@ package vhd
 import (
 	"cmp"
 	"context"
-	"errors"
 	"io"
 	"os"
 	"slices"
@@ -12,19 +11,22 @@ import (
 // ExportOptions say how a disk is exported.
 type ExportOptions struct {
 	// Progress, if it is set, is told now and then how many bytes of the disk are
-	// done, one call at a time.
+	// done, one call at a time. It holds up the copy while it runs.
 	Progress func(done, total int64)
 }
 
 // Export writes the disk's content to w, Size bytes from first to last, and
 // returns how many of them are written. What is written to the disk meanwhile
-// may or may not show. The end of ctx ends it.
+// may or may not show. The end of ctx ends it between two pieces, with ctx's
+// error; w's errors are returned as they are.
 //
 // To an *os.File that is a regular file, and not open for appending, it writes
 // from the file's position on, and leaves the position behind the content: zeros
 // become holes, several pieces are under way at a time, and where the kernel can
-// copy data from file to file, or share it, it is asked to. After an error, more
-// than what is returned may be written there. It syncs nothing.
+// copy data from file to file, or share it, it is asked to. What the file holds
+// behind the content stays. After an error, more than what is returned may be
+// written, and the position stays. w must not be a file of the chain. Export
+// syncs nothing.
 func (d *Disk) Export(ctx context.Context, w io.Writer, opts ExportOptions) (int64, error) {
 	if err := d.usable(); err != nil {
 		return 0, err
@@ -34,7 +36,7 @@ func (d *Disk) Export(ctx context.Context, w io.Writer, opts ExportOptions) (int
 		export = func() (int64, error) { return d.exportFile(ctx, t, opts) }
 	}
 	n, err := export()
-	if err != nil && d.closed.Load() {
+	if err != nil && d.closed.Load() { // not opError: w's errors are not the image's
 		err = ErrClosed
 	}
 	return n, err
@@ -51,7 +53,7 @@ func (d *Disk) exportStream(ctx context.Context, w io.Writer, opts ExportOptions
 	}()
 	defer func() { // the reader is at its end before the caller goes on
 		stop()
-		for range pieces { //revive:disable-line
+		for range pieces { // nobody wants them any more
 		}
 	}()
 	for p := range pieces {
@@ -83,7 +85,7 @@ func (d *Disk) readPieces(ctx context.Context, pieces chan<- []byte, free chan [
 			return ctx.Err()
 		}
 		n, err := d.ReadAt(buf[:min(int64(len(buf)), d.size-off)], off)
-		if err != nil && !errors.Is(err, io.EOF) {
+		if err != nil {
 			return err
 		}
 		select {
@@ -133,19 +135,23 @@ func (d *Disk) exportOnce(t *fileTarget, buf []byte, off, n int64) error {
 		for stored[0].Offset+stored[0].Length <= off {
 			stored = stored[1:]
 		}
-		left := stored[0].Offset + stored[0].Length - off
-		if n = min(int64(len(buf)), end-off); stored[0].Depth == Hole && left >= n {
-			err, n = t.zero(off, left), left
+		size := min(int64(len(buf)), end-off)
+		if hole := stored[0].Offset + stored[0].Length - off; stored[0].Depth == Hole && hole >= size {
+			size = hole // however long: nothing is read
+			err = t.zero(off, size)
 		} else {
-			err = d.exportData(t, buf[:n], stored, off)
+			err = d.exportData(t, buf[:size], stored, off)
 		}
 		if err != nil {
 			return err
 		}
-		off += n
+		off += size
 	}
 	return nil
 }
+
+// askForHoles is the least of an extent that is worth asking its file for holes.
+const askForHoles = 256 << 10
 
 // storedExtents are the extents of n bytes from off on, without what is a hole in
 // an image's own file.
@@ -161,10 +167,10 @@ func (d *Disk) storedExtents(off, n int64) ([]FileExtent, error) {
 		}
 		at, end := e.FileOffset, e.FileOffset+e.Length
 		for from, to := range dataOf(d.layers[e.Depth].data, at, end) {
-			stored = append(stored, e.hole(at, from), e.part(from, to))
+			stored = append(stored, e.holePart(at, from), e.part(from, to))
 			at = to
 		}
-		stored = append(stored, e.hole(at, end))
+		stored = append(stored, e.holePart(at, end))
 	}
 	return slices.DeleteFunc(stored, func(e FileExtent) bool { return e.Length == 0 }), nil
 }
@@ -174,18 +180,19 @@ func (e FileExtent) part(from, to int64) FileExtent {
 	return FileExtent{Extent{e.Offset + from - e.FileOffset, to - from, e.Depth}, from}
 }
 
-// hole is the same part as a hole.
-func (e FileExtent) hole(from, to int64) FileExtent {
+// holePart is the same part as a hole.
+func (e FileExtent) holePart(from, to int64) FileExtent {
 	return FileExtent{Extent: Extent{e.Offset + from - e.FileOffset, to - from, Hole}}
 }
 
-// exportData copies the bytes at off, which buf has room for. Small extents are
-// written together.
+// exportData copies the bytes at off, which buf has room for. All are read, also
+// those that the kernel copies then: only so are zeros found in them. Small
+// extents are written together.
 func (d *Disk) exportData(t *fileTarget, buf []byte, stored []FileExtent, off int64) error {
 	if err := d.readStored(buf, stored, off); err != nil {
 		return err
 	}
-	for r := range runs(buf, holeUnit) {
+	for r := range stretches(buf, holeUnit) {
 		at, n := off+int64(r.from), int64(r.to-r.from)
 		if r.zeros {
 			if err := t.zero(at, n); err != nil {
@@ -207,16 +214,12 @@ func (d *Disk) readStored(p []byte, stored []FileExtent, off int64) error {
 	for i := 0; len(p) > 0; i++ {
 		e := stored[i]
 		n := min(e.Offset+e.Length-off, int64(len(p)))
-		piece := p[:n]
-		p, off = p[n:], off+n
 		if e.Depth == Hole {
-			clear(piece)
-			continue
+			clear(p[:n])
+		} else if err := d.layers[e.Depth].readData(p[:n], e.FileOffset+off-e.Offset); err != nil {
+			return err
 		}
-		l, at := &d.layers[e.Depth], e.FileOffset+off-n-e.Offset
-		if err := readFull(l.data, piece, at); err != nil {
-			return inFile(l.img.name, inPart("data", at, err))
-		}
+		p, off = p[n:], off+n
 	}
 	return nil
 }
@@ -232,9 +235,6 @@ func (d *Disk) sourceOf(stored []FileExtent, off, n int64) (src *os.File, srcOff
 	src, _ = d.layers[e.Depth].data.(*os.File)
 	return src, e.FileOffset + off - e.Offset
 }
-
-// askForHoles is the least of an extent that is worth asking its file for holes.
-const askForHoles = 256 << 10
 
 // fileTarget is a regular file that content is exported to.
 type fileTarget struct {

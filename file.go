@@ -1,9 +1,11 @@
 package vhd
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"syscall"
 )
@@ -81,8 +83,77 @@ func zeroRange(f File, off, n int64) error {
 	return nil
 }
 
-// punchFrom is the least worth a hole in a file.
-const punchFrom = 64 << 10
+const (
+	punchFrom = 64 << 10 // the least worth making a hole of in a file
+	holeUnit  = 4096     // what file systems have holes in multiples of
+)
+
+// stretch is a piece of a buffer, zeros or not.
+type stretch struct {
+	from, to int
+	zeros    bool
+}
+
+// stretches takes p, which begins at a multiple of unit, apart into zeros, whole units
+// of them, and data.
+func stretches(p []byte, unit int) iter.Seq[stretch] {
+	return func(yield func(stretch) bool) {
+		var r stretch
+		for at := 0; at < len(p); at = r.to {
+			end := min(at+unit, len(p))
+			zeros := isZero(p[at:end])
+			if zeros != r.zeros && r.to > r.from {
+				if !yield(r) {
+					return
+				}
+				r.from = at
+			}
+			r.to, r.zeros = end, zeros
+		}
+		if len(p) > 0 {
+			yield(r)
+		}
+	}
+}
+
+func isZero(p []byte) bool { return bytes.Equal(p, zeroBytes[:len(p)]) }
+
+// dataOf yields the pieces of a file between off and end that may hold anything
+// but zeros: all of it where holes can't be told. It moves the file's position.
+func dataOf(r io.ReaderAt, off, end int64) iter.Seq2[int64, int64] {
+	return func(yield func(from, to int64) bool) {
+		for off < end {
+			from, to := nextData(r, off, end)
+			if from < to && !yield(from, to) {
+				return
+			}
+			off = to
+		}
+	}
+}
+
+// nextData is the first of them. What is in front of from is a hole.
+func nextData(r io.ReaderAt, off, end int64) (from, to int64) {
+	f, ok := r.(*os.File) // of a type around one, ReadAt may return something else
+	if !ok || seekData == seekHole {
+		return off, end
+	}
+	from, err := f.Seek(off, seekData)
+	if errors.Is(err, errNoData) {
+		return end, end
+	}
+	if err != nil || from < off {
+		return off, end // it can't tell
+	}
+	if from >= end {
+		return end, end
+	}
+	to, err = f.Seek(from, seekHole)
+	if err != nil || to <= from {
+		return from, end
+	}
+	return from, min(to, end)
+}
 
 // cutFile is a file whose bytes from end on read as zeros.
 type cutFile struct {

@@ -170,7 +170,7 @@ func (f Footer) MarshalBinary() ([]byte, error) { return f.AppendBinary(nil) }
 // cookie in front, the version and the checksum, whose offsets are given.
 func checkStructure(part string, raw []byte, cookie string, versionOff, checksumOff int) error {
 	if string(raw[:len(cookie)]) != cookie {
-		return &FormatError{Part: part, Field: "cookie", Got: fmt.Sprintf("%q", string(raw[:len(cookie)])), Want: fmt.Sprintf("%q", cookie), Err: ErrFormat}
+		return &FormatError{Part: part, Field: "cookie", Got: fmt.Sprintf("%q", raw[:len(cookie)]), Want: fmt.Sprintf("%q", cookie), Err: ErrFormat}
 	}
 	if got, want := binary.BigEndian.Uint32(raw[checksumOff:]), checksum(raw, checksumOff); got != want {
 		return &FormatError{Part: part, Field: "checksum", Offset: int64(checksumOff), Got: fmt.Sprintf("%#08x", got), Want: fmt.Sprintf("%#08x", want), Err: ErrChecksum}

@@ -157,10 +157,10 @@ func readImage(name string, r io.ReaderAt, size int64, s *scratch) (*Image, erro
 }
 
 // footerOf reads the footer that counts of a file of size bytes.
-func footerOf(r io.ReaderAt, size int64) (Footer, error) {
+func footerOf(r io.ReaderAt, size int64, s *scratch) (Footer, error) {
 	m := Image{file: r}
 	m.fileSize.Store(size)
-	err := m.readFooters(new(scratch))
+	err := m.readFooters(s)
 	return m.footer, err
 }
 

@@ -10,24 +10,27 @@ import (
 // ImportOptions say how content is imported.
 type ImportOptions struct {
 	// Progress, if it is set, is told now and then how many bytes are done, one
-	// call at a time.
+	// call at a time. It holds up the copy while it runs.
 	Progress func(done, total int64)
 }
 
 // Import makes the first size bytes of the disk those of r. Zeros take no space,
-// but over a parent's data. More than Size is ErrOutOfRange, and nothing is
-// written. The end of ctx ends it, with a part of the content imported.
+// except over a parent's data. A size that is negative or more than Size is
+// ErrOutOfRange, and nothing is written. If r ends before, that is
+// io.ErrUnexpectedEOF; other errors of r are returned as they are. Any later
+// error, and the end of ctx, leave a part of the content imported.
 //
-// Holes of an *os.File are not read; its position is kept.
+// Holes of an *os.File are not read. Its position is moved meanwhile, and put
+// back.
 //
 // What was imported is durable after Sync.
 func (d *Disk) Import(ctx context.Context, r io.ReaderAt, size int64, opts ImportOptions) error {
 	if err := d.writable(0, size); err != nil {
 		return err
 	}
-	if s, ok := r.(io.Seeker); ok {
-		if at, err := s.Seek(0, io.SeekCurrent); err == nil {
-			defer func() { _, _ = s.Seek(at, io.SeekStart) }()
+	if f, ok := r.(*os.File); ok { // asking it for holes moves its position
+		if at, err := f.Seek(0, io.SeekCurrent); err == nil {
+			defer func() { _, _ = f.Seek(at, io.SeekStart) }()
 		}
 	}
 	b := bulk{size: size, progress: opts.Progress}
@@ -73,7 +76,8 @@ func (d *Disk) isBlank(off, end int64) bool {
 	return true
 }
 
-// readContent reads what must be there.
+// readContent is readFull for what is no image: if it ends, that is
+// io.ErrUnexpectedEOF.
 func readContent(r io.ReaderAt, p []byte, off int64) error {
 	n, err := r.ReadAt(p, off)
 	if n == len(p) {
@@ -93,18 +97,16 @@ func newContent(r io.ReaderAt, p []byte, off int64) content {
 
 // importData writes c at off, and has zero make its zeros.
 func (d *Disk) importData(c content, off int64, zero func(off, n int64) error) error {
-	for r := range runs(c.p, int(d.zeroUnit())) {
-		at, n := off+int64(r.from), int64(r.to-r.from)
-		err := d.writable(at, n)
-		switch {
-		case err != nil:
-		case r.zeros:
-			err = zero(at, n)
-		default:
-			_, err = d.write(c.cut(r.from, r.to), at)
+	for r := range stretches(c.p, int(d.zeroUnit())) {
+		at := off + int64(r.from)
+		var err error
+		if r.zeros {
+			err = zero(at, int64(r.to-r.from))
+		} else {
+			_, err = d.writeAt(c.cut(r.from, r.to), at)
 		}
 		if err != nil {
-			return d.opError(err)
+			return err
 		}
 	}
 	return nil

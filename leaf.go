@@ -8,13 +8,13 @@ type leaf struct {
 	footer []byte // encoded, as it is written at both ends of the file
 	space  space
 
-	blocks    map[int64]*leafBlock // those that differ from the file, and some that don't
-	dirty     map[int64]*leafBlock // those that differ
-	dirtyCost int64                // bytes of memory that dirty takes
-	freed     []int64              // offsets of blocks that the live state has left (W6)
-	changes   []mapExtent          // of the map of window changed, in order: not published yet, see publishChanges
-	changed   int64
-	flushing  bool // an epoch is on its way: what it holds is in neither dirty nor the file
+	blocks        map[int64]*leafBlock // those that differ from the file, and some that don't
+	dirty         map[int64]*leafBlock // those that differ
+	dirtyCost     int64                // bytes of memory that dirty takes
+	freed         []int64              // offsets of blocks that the live state has left (W6)
+	changes       []mapExtent          // of one window's map, in order; publishChanges publishes them
+	changedWindow int64
+	flushing      bool // an epoch is on its way: what it holds is in neither dirty nor the file
 }
 
 // leafBlock is one block of the leaf as it is by now.

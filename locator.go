@@ -28,7 +28,7 @@ const (
 )
 
 func (c PlatformCode) String() string {
-	switch c {
+	switch c { // without allocating: opening a chain asks for every locator
 	case W2ru:
 		return "W2ru"
 	case W2ku:

@@ -76,7 +76,7 @@ func setLock(fd uintptr, at int64) error {
 	return nil
 }
 
-// findOthers looks for locks of others on any of the bytes. One question about
+// findOthers looks for locks of others on any of the bytes, which are in order. One question about
 // the whole range answers most often that there is none.
 func findOthers(fd uintptr, bytes []int64) error {
 	first, last := bytes[0], bytes[len(bytes)-1]

@@ -21,12 +21,12 @@ type mapBuilder struct {
 	errs    []error
 	retry   bool // a layer could not be read now: what its file holds is not known
 
-	// Answers that are not looked at yet, top layer first. A layer is asked alone,
-	// for it may well have all. But where bitmaps come from a disk, many take little
-	// longer than one: then two layers are asked together, then four and so on.
+	// Answers that are not looked at yet, top layer first. One is asked for alone,
+	// for it may well settle all. But where bitmaps come from a disk, many take
+	// little longer than one: then two are asked for together, then four and so on.
 	asked    []layerAnswer
 	together int
-	slow     bool   // a bitmap came from a disk
+	slow     bool   // the last bitmap that was read alone came from a disk
 	bitmaps  []byte // memory for them
 }
 
@@ -36,7 +36,8 @@ const (
 	maxBitmap   = windowSectors / 8 // what a window needs of one, bytes
 )
 
-// layerAnswer says which sectors of a window a layer has.
+// layerAnswer says which sectors a layer has, of one block or of all it was asked
+// for.
 type layerAnswer struct {
 	extent    mapExtent // them, if bitmap is nil; else those whose bits are set
 	bitmap    []byte
@@ -118,6 +119,7 @@ func (b *mapBuilder) memory() []byte {
 	return b.bitmaps[len(b.asked)*maxBitmap:]
 }
 
+// note keeps an answer for hear, which it calls when there are enough.
 func (b *mapBuilder) note(a layerAnswer) {
 	if b.asked = append(b.asked, a); len(b.asked) < b.together {
 		return
@@ -137,7 +139,8 @@ func (b *mapBuilder) hear() {
 	b.asked = b.asked[:0]
 }
 
-// readBitmaps reads what is not known, at once if the first one took long.
+// readBitmaps reads those that are not known: one by one, and from the first that
+// took long on, at once.
 func (b *mapBuilder) readBitmaps() {
 	var readers sync.WaitGroup
 	for i := range b.asked {

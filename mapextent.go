@@ -65,6 +65,7 @@ func (e mapExtent) pack() packedExtent {
 	if e.layer >= 0 {
 		sector /= SectorSize
 	}
+	// Neither is negative; max says so to the linter.
 	layer := uint64(e.layer - failing) //nolint:gosec // not negative
 	return packedExtent((layer<<packedStartBits|uint64(e.start))<<packedSectorBits | uint64(max(sector, 0)))
 }

@@ -48,12 +48,10 @@ func (m *Image) storedRefs() iter.Seq[storedRef] {
 		}
 		first := slices.IndexFunc(m.locators, func(l locatorData) bool { return l.code == W2ru })
 		if first >= 0 {
-			ref := newLocatorRef(m.locators[first])
-			if ref.rank == 0 && !yield(ref) {
+			if ref := newLocatorRef(m.locators[first]); ref.rank > 0 {
+				first = -1 // an absolute one has no precedence
+			} else if !yield(ref) {
 				return
-			}
-			if ref.rank > 0 {
-				first = -1
 			}
 		}
 		for _, ref := range m.sortedRefs(first) {
@@ -64,7 +62,7 @@ func (m *Image) storedRefs() iter.Seq[storedRef] {
 	}
 }
 
-// sortedRefs are all references but that of one locator.
+// sortedRefs are all references but that of locator without; -1: all.
 func (m *Image) sortedRefs(without int) []storedRef {
 	var refs []storedRef
 	for i, l := range m.locators {

@@ -16,13 +16,13 @@ func (d *Disk) blockMap(window int64) *blockMap {
 
 // blockMapLocked is blockMap for who holds the disk's lock, shared or not.
 func (d *Disk) blockMapLocked(window int64) *blockMap {
-	building := &d.windows.building[window%int64(len(d.windows.building))]
-	building.Lock()
-	defer building.Unlock()
+	builder := &d.windows.builders[window%int64(len(d.windows.builders))]
+	builder.Lock()
+	defer builder.Unlock()
 	if m := d.windows.get(window); m != nil {
 		return m
 	}
-	m, cacheable := building.build(d, window, 0)
+	m, cacheable := builder.build(d, window, 0)
 	if cacheable {
 		d.publish(window, m)
 	}
@@ -105,11 +105,9 @@ func (t *transfer) add(m *blockMap, done, at int) (int, error) {
 			}
 			return done, (*m.errs)[e.off]
 		default:
-			if last, ok := t.addOver(m, i, done, at); ok {
+			if last, ok := t.readOverGaps(m, i, done, at); ok {
 				i, n = last, min(m.endOf(last)-at, len(t.p)-done)
-				break
-			}
-			if moved, err := t.extend(e.layer, e.off+int64(at-int(e.start)*SectorSize), done, done+n); err != nil {
+			} else if moved, err := t.extend(e.layer, e.off+int64(at-int(e.start)*SectorSize), done, done+n); err != nil {
 				return moved, err
 			}
 		}
@@ -118,15 +116,15 @@ func (t *transfer) add(m *blockMap, done, at int) (int, error) {
 	return done, nil
 }
 
-// addOver reads what one layer has from extent i on with one call where others
+// readOverGaps reads what one layer has from extent i on with one call where others
 // have only a little between, as small writes to a child leave it, and then that
 // little over it. It returns the last extent that it read. ok is false if there
 // is no such place or a read fails: then all is to be read piece by piece.
-func (t *transfer) addOver(m *blockMap, i, done, at int) (last int, ok bool) {
+func (t *transfer) readOverGaps(m *blockMap, i, done, at int) (last int, ok bool) {
 	if t.write {
 		return 0, false
 	}
-	last = m.lastOver(i, at+len(t.p)-done)
+	last = m.lastOverGaps(i, at+len(t.p)-done)
 	if last == i {
 		return 0, false
 	}
@@ -136,7 +134,7 @@ func (t *transfer) addOver(m *blockMap, i, done, at int) (last int, ok bool) {
 	p := t.p[done:min(done+m.endOf(last)-at, len(t.p))]
 	base := m.extent(i)
 	base.off += int64(at - int(base.start)*SectorSize)
-	if t.read(base.layer, p, base.off) != nil {
+	if t.disk.layers[base.layer].readData(p, base.off) != nil {
 		return 0, false
 	}
 	for j := i + 1; j < last; j++ {
@@ -145,17 +143,12 @@ func (t *transfer) addOver(m *blockMap, i, done, at int) (last int, ok bool) {
 		if e.layer == hole {
 			clear(piece)
 		} else if e.off != base.off+int64(int(e.start)*SectorSize-at) || e.layer != base.layer {
-			if t.read(e.layer, piece, e.off) != nil {
+			if t.disk.layers[e.layer].readData(piece, e.off) != nil {
 				return 0, false
 			}
 		}
 	}
 	return last, true
-}
-
-// read reads what a layer's file has at off.
-func (t *transfer) read(layer int32, p []byte, off int64) error {
-	return readFull(t.disk.layers[layer].data, p, off)
 }
 
 // extend adds p[from:to] to what is next to be moved, or moves that first.

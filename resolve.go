@@ -57,6 +57,9 @@ func (s *search) tryMapped() {
 		return
 	}
 	for ref := range s.refs {
+		if s.isOver() {
+			return
+		}
 		if ref.err != nil {
 			continue
 		}
@@ -144,7 +147,7 @@ func (s *search) searchDirs() []string {
 }
 
 // hasID says whether the footer of a file has the parent's identifier. It reads
-// little more than the footer.
+// the end and the start, and checks nothing else.
 func (s *search) hasID(name string) bool {
 	f, err := s.chain.place.open(name)
 	if err != nil {
@@ -155,7 +158,7 @@ func (s *search) hasID(name string) bool {
 	if err != nil || !info.Mode().IsRegular() {
 		return false
 	}
-	footer, err := footerOf(f, info.Size())
+	footer, err := footerOf(f, info.Size(), &s.chain.scratch)
 	return err == nil && footer.ID == s.parentID()
 }
 

@@ -30,10 +30,8 @@ func (s *sparse[T]) get(index int64) *T {
 // slot is where the pointer of an index is stored.
 func (s *sparse[T]) slot(index int64) *atomic.Pointer[T] {
 	at := &s.pages[index/sparsePageSize]
-	page := at.Load()
-	for page == nil {
-		at.CompareAndSwap(nil, new(sparsePage[T]))
-		page = at.Load()
+	if at.Load() == nil {
+		at.CompareAndSwap(nil, new(sparsePage[T])) // or another was quicker
 	}
-	return &page[index%sparsePageSize]
+	return &at.Load()[index%sparsePageSize]
 }

@@ -33,7 +33,8 @@ type FS interface {
 //
 // Locks, reserving space and punching holes are used where the File has them:
 // a File with the method SyscallConn of [syscall.Conn] is taken for one of the
-// operating system's.
+// operating system's. Export and Import also ask an *os.File where its holes are,
+// which moves its position, and have the kernel copy between such files.
 type File interface {
 	io.ReaderAt
 	io.WriterAt

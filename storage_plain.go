@@ -15,6 +15,3 @@ var absentErrors = []error{fs.ErrNotExist, fs.ErrInvalid, ErrOutsideRoot}
 
 // syncDir closes a directory, which is all that can be done.
 func syncDir(dir *os.File) error { return dir.Close() }
-
-// makeSparse does nothing: what is not written is a hole.
-func makeSparse(*os.File) {}

@@ -21,6 +21,3 @@ var absentErrors = []error{
 
 // syncDir makes durable which names are in a directory, and closes it.
 func syncDir(dir *os.File) error { return joined(dir.Sync(), dir.Close()) }
-
-// makeSparse does nothing: what is not written is a hole.
-func makeSparse(*os.File) {}

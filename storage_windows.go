@@ -20,10 +20,3 @@ var absentErrors = []error{
 // syncDir closes a directory. Windows has no fsync for those, and writes them
 // through its journal.
 func syncDir(dir *os.File) error { return dir.Close() }
-
-// makeSparse lets a file have holes. A file system that has none keeps zeros
-// instead.
-func makeSparse(f *os.File) {
-	var n uint32
-	_ = windows.DeviceIoControl(windows.Handle(f.Fd()), windows.FSCTL_SET_SPARSE, nil, 0, nil, 0, &n, nil)
-}

@@ -8,7 +8,9 @@
 //
 // [Open] opens a child and the parents that it needs. Sectors that the child
 // does not hold are read from the nearest parent that does; writes stay in the
-// child. [Create] makes images. [Inspect] looks at one file and follows nothing.
+// child. [Create] makes images. [Disk.Export] and [Disk.Import] copy a disk's
+// content out and in, as raw bytes. [Inspect] looks at one file and follows
+// nothing.
 //
 // # What is promised
 //
@@ -58,7 +60,7 @@ type Disk struct {
 	syncs     *barrier // of a writable disk
 	parentErr error    // instead of what only a missing parent holds
 
-	// mu is held shared by overwrites of sectors that the leaf has and by makers
+	// mu is held shared by overwrites of sectors that the leaf has and by builders
 	// of block maps, exclusively by all that changes who serves a sector.
 	// Readers that find their block map don't take it.
 	mu sync.RWMutex
@@ -112,11 +114,14 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 //
 // What was written is durable after Sync. Until then, after a crash, each of
 // its sectors is wholly old or wholly new.
-func (d *Disk) WriteAt(p []byte, off int64) (int, error) {
-	if err := d.writable(off, int64(len(p))); err != nil {
+func (d *Disk) WriteAt(p []byte, off int64) (int, error) { return d.writeAt(content{p: p}, off) }
+
+// writeAt is WriteAt of what the kernel may copy.
+func (d *Disk) writeAt(c content, off int64) (int, error) {
+	if err := d.writable(off, int64(len(c.p))); err != nil {
 		return 0, err
 	}
-	n, err := d.write(content{p: p}, off)
+	n, err := d.write(c, off)
 	return n, d.opError(err)
 }
 

@@ -230,10 +230,10 @@ func (d *Disk) remap(b *leafBlock, inBlock, n int64) {
 // nearly all do, make one new map together.
 func (d *Disk) noteChange(window int64, e mapExtent) {
 	w := d.leaf
-	if n := len(w.changes); n > 0 && (w.changed != window || e.start < w.changes[n-1].end) {
+	if n := len(w.changes); n > 0 && (w.changedWindow != window || e.start < w.changes[n-1].end) {
 		d.publishChanges()
 	}
-	w.changed, w.changes = window, appendExtent(w.changes, e)
+	w.changedWindow, w.changes = window, appendExtent(w.changes, e)
 }
 
 // publishChanges publishes a map with the changes noted.
@@ -242,8 +242,8 @@ func (d *Disk) publishChanges() {
 	if len(w.changes) == 0 {
 		return
 	}
-	if m := d.windows.get(w.changed); m != nil {
-		d.publish(w.changed, m.with(w.changes))
+	if m := d.windows.get(w.changedWindow); m != nil {
+		d.publish(w.changedWindow, m.with(w.changes))
 	}
 	w.changes = w.changes[:0]
 }

@@ -106,7 +106,8 @@ func writeRaw(ctx context.Context, d *vhd.Disk, target string, p *progress) erro
 	if err != nil {
 		return inFile(target, err)
 	}
-	err = fillRaw(ctx, d, f, target, p)
+	_, err = d.Export(ctx, f, vhd.ExportOptions{Progress: p.at})
+	err = inRaw(target, err)
 	if errors.Is(err, context.Canceled) {
 		err = inFile(target, err)
 	}
@@ -122,12 +123,4 @@ func writeRaw(ctx context.Context, d *vhd.Disk, target string, p *progress) erro
 	}
 	syncDirOf(target)
 	return nil
-}
-
-func fillRaw(ctx context.Context, d *vhd.Disk, f *os.File, name string, p *progress) error {
-	_, err := d.Export(ctx, f, vhd.ExportOptions{Progress: func(done, _ int64) { p.at(done) }})
-	if _, ok := err.(*fs.PathError); ok { //nolint:errorlint // an image's errors say by themselves what they are about
-		err = inFile(name, err)
-	}
-	return err
 }

@@ -116,10 +116,8 @@ func writeImage(ctx context.Context, m makeFlags, source *os.File, size int64, n
 	if err != nil {
 		return err
 	}
-	err = d.Import(ctx, source, size, vhd.ImportOptions{Progress: func(done, _ int64) { p.at(done) }})
-	if _, ok := err.(*fs.PathError); ok { //nolint:errorlint // an image's errors say by themselves what they are about
-		err = inFile(source.Name(), err)
-	}
+	err = d.Import(ctx, source, size, vhd.ImportOptions{Progress: p.at})
+	err = inRaw(source.Name(), err)
 	if errors.Is(err, context.Canceled) {
 		err = inFile(name, err)
 	}

@@ -43,7 +43,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 // at says that so many bytes are done.
-func (p *progress) at(done int64) {
+func (p *progress) at(done, _ int64) {
 	if p.w == nil {
 		return
 	}

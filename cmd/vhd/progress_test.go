@@ -13,7 +13,7 @@ func TestProgressIsSilentWhereNobodyLooks(t *testing.T) {
 	var b bytes.Buffer
 	p := newProgress(&b, "export", 100)
 	p.started = time.Time{}
-	p.at(50)
+	p.at(50, 100)
 	p.end()
 	require.Empty(t, b.String())
 
@@ -39,7 +39,7 @@ func TestProgressTakesItsLineAway(t *testing.T) {
 
 	b.Reset()
 	p = progress{w: &b, started: now()}
-	p.at(1)
+	p.at(1, 2)
 	p.end()
 	require.Empty(t, b.String(), "what is done soon shows nothing")
 }
