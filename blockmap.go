@@ -32,7 +32,7 @@ const chunkSectors = 128
 // What they take in memory, bytes.
 const (
 	mapExtentSize    = 8
-	mapErrorSize     = 256
+	mapErrorSize     = 320
 	blockMapOverhead = 144 // with its place in the cache
 )
 

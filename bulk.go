@@ -8,8 +8,7 @@ import (
 )
 
 const (
-	bulkPiece  = windowSize // what one worker takes at a time: so each block map is made once
-	bulkBuffer = 512 << 10  // small enough to stay in a core's cache between reading and writing
+	bulkBuffer = 512 << 10 // small enough to stay in a core's cache between reading and writing
 
 	// maxBulkWorkers bounds the copies that run at once. More than one hides the
 	// time of reading behind that of writing; many only wait for the same disk.
@@ -19,6 +18,7 @@ const (
 // bulk goes through size bytes in pieces, several at a time.
 type bulk struct {
 	size     int64
+	piece    int64 // what one worker takes at a time
 	progress func(done, total int64)
 
 	mu    sync.Mutex
@@ -38,7 +38,7 @@ func (b *bulk) run(ctx context.Context, work func(buf []byte, off, n int64) erro
 		workers.Go(func() {
 			buf := make([]byte, bulkBuffer)
 			for off, ok := b.take(ctx); ok; off, ok = b.take(ctx) {
-				b.end(off, work(buf, off, min(bulkPiece, b.size-off)))
+				b.end(off, work(buf, off, min(b.piece, b.size-off)))
 			}
 		})
 	}
@@ -55,7 +55,7 @@ func (b *bulk) take(ctx context.Context) (off int64, ok bool) {
 	}
 	off, ok = b.next, b.err == nil && b.next < b.size
 	if ok {
-		b.next += bulkPiece
+		b.next += b.piece
 	}
 	return off, ok
 }
@@ -71,7 +71,7 @@ func (b *bulk) end(off int64, err error) {
 	b.ended[off] = true
 	for b.ended[b.done] {
 		delete(b.ended, b.done)
-		b.done = min(b.done+bulkPiece, b.size)
+		b.done = min(b.done+b.piece, b.size)
 	}
 	if b.progress != nil && b.err == nil {
 		b.progress(b.done, b.size)

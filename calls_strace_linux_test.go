@@ -57,6 +57,20 @@ func TestOpeningAChainOf64TakesFewSystemCalls(t *testing.T) {
 // file that it opens is not of our doing.
 func countSystemCalls(t testing.TB, cmd *exec.Cmd) map[string]int {
 	t.Helper()
+	calls := map[string]int{}
+	for _, line := range traceBetweenMarks(t, cmd) {
+		m := tracedLine.FindStringSubmatch(line)
+		if m != nil && !strings.HasPrefix(m[1], "epoll") {
+			calls[m[1]]++
+		}
+	}
+	return calls
+}
+
+// traceBetweenMarks runs a process and returns what strace says that it asks of the
+// kernel, about files, between two questions for names that nobody has.
+func traceBetweenMarks(t testing.TB, cmd *exec.Cmd) []string {
+	t.Helper()
 	trace := filepath.Join(t.TempDir(), "trace")
 	traced := exec.Command("strace", append([]string{"-f", "-qq", "-e", "trace=%file,%desc", "-o", trace}, cmd.Args...)...)
 	traced.Env = cmd.Env
@@ -68,12 +82,5 @@ func countSystemCalls(t testing.TB, cmd *exec.Cmd) map[string]int {
 	require.True(t, found)
 	within, _, found = strings.Cut(within, "mark/end")
 	require.True(t, found)
-	calls := map[string]int{}
-	for _, line := range wholeLines(within) {
-		m := tracedLine.FindStringSubmatch(line)
-		if m != nil && !strings.HasPrefix(m[1], "epoll") {
-			calls[m[1]]++
-		}
-	}
-	return calls
+	return wholeLines(within)
 }

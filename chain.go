@@ -46,8 +46,9 @@ type Options struct {
 	MaxDepth int
 
 	// CacheSize is how many bytes of block maps and tables are kept in memory; 0
-	// or less: 32 MiB. What finds and makes them comes on top, some 10 MiB for the
-	// largest disk. So does what a writer has not synced yet: when that passes some
+	// or less: 32 MiB. What finds and makes them comes on top: for a disk of 2 TiB
+	// some 10 MiB, and with blocks smaller than 2 MiB more for every image. So does
+	// what a writer has not synced yet: when that passes some
 	// 32 MiB, it is synced.
 	CacheSize int64
 

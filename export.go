@@ -3,6 +3,7 @@ package vhd
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -11,7 +12,8 @@ import (
 // ExportOptions say how a disk is exported.
 type ExportOptions struct {
 	// Progress, if it is set, is told now and then how many bytes of the disk are
-	// done, one call at a time. It holds up the copy while it runs.
+	// done, one call at a time, by whatever goroutine. It holds up the copy while it
+	// runs.
 	Progress func(done, total int64)
 }
 
@@ -25,8 +27,8 @@ type ExportOptions struct {
 // become holes, several pieces are under way at a time, and where the kernel can
 // copy data from file to file, or share it, it is asked to. What the file holds
 // behind the content stays. After an error, more than what is returned may be
-// written, and the position stays. w must not be a file of the chain. Export
-// syncs nothing.
+// written, and the position stays. An image of the chain is refused. Export syncs
+// nothing.
 func (d *Disk) Export(ctx context.Context, w io.Writer, opts ExportOptions) (int64, error) {
 	if err := d.usable(); err != nil {
 		return 0, err
@@ -100,15 +102,32 @@ func (d *Disk) readPieces(ctx context.Context, pieces chan<- []byte, free chan [
 
 // exportFile writes to a file, where order is of no matter.
 func (d *Disk) exportFile(ctx context.Context, t *fileTarget, opts ExportOptions) (int64, error) {
+	if err := d.notInChain(t.file); err != nil {
+		return 0, err
+	}
 	if err := t.begin(d.size); err != nil {
 		return 0, err
 	}
-	b := bulk{size: d.size, progress: opts.Progress}
+	b := bulk{size: d.size, piece: windowSize, progress: opts.Progress} // so that each block map is made once
 	done, err := b.run(ctx, func(buf []byte, off, n int64) error { return d.exportPiece(t, buf, off, n) })
 	if err == nil {
 		err = t.end(d.size)
 	}
 	return done, err
+}
+
+// notInChain is why content can't be written to a file: it would be over itself.
+func (d *Disk) notInChain(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	for _, l := range d.layers {
+		if own, err := l.file.Stat(); err == nil && os.SameFile(own, info) {
+			return inFile(l.img.name, fmt.Errorf("%w: it is exported to itself", ErrUnsupported))
+		}
+	}
+	return nil
 }
 
 // exportPiece copies a piece to a file. Space of the leaf that was freed and

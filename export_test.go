@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -199,5 +200,84 @@ func TestAnExportOfADamagedImageNamesTheImage(t *testing.T) {
 		require.EqualValues(t, 2<<20, n)
 	}
 	require.NoError(t, out.Close())
+	require.NoError(t, d.Close())
+}
+
+func TestAnImageIsNotExportedToItself(t *testing.T) {
+	chain := vhdtest.RandomChain(3, vhdtest.ChainOptions{Limits: vhdtest.Anything})
+	for _, name := range chain.WriteDir(t, t.TempDir()) {
+		before, err := os.ReadFile(name)
+		require.NoError(t, err)
+		d, err := vhd.Open(name, nil)
+		require.NoError(t, err)
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		require.NoError(t, err)
+		_, err = d.Export(t.Context(), f, vhd.ExportOptions{})
+		require.ErrorIs(t, err, vhd.ErrUnsupported)
+		require.NoError(t, f.Close())
+		require.NoError(t, d.Close())
+		after, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(before, after))
+	}
+}
+
+// hookedFS is a storage that calls hook before each read of data.
+type hookedFS struct {
+	*vhdtest.MemFS
+	hook func(off int64)
+}
+
+func (f *hookedFS) OpenFile(name string, flag int, perm fs.FileMode) (vhd.File, error) {
+	file, err := f.MemFS.OpenFile(name, flag, perm)
+	return &hookedFile{file, f}, err
+}
+
+type hookedFile struct {
+	vhd.File
+	fs *hookedFS
+}
+
+func (f *hookedFile) ReadAt(p []byte, off int64) (int, error) {
+	if f.fs.hook != nil {
+		f.fs.hook(off)
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// A block whose space another one takes while it is exported is exported again,
+// also where it is a hole by then.
+func TestAnExportNeverHasAnotherBlocksBytes(t *testing.T) {
+	const block = 2 << 20
+	fsys := &hookedFS{MemFS: vhdtest.NewMemFS()}
+	d, err := vhd.Create("x.vhd", vhd.CreateOptions{Options: vhd.Options{FS: fsys, Lock: vhd.LockNone}, Size: 8 * block})
+	require.NoError(t, err)
+	old, next := bytes.Repeat([]byte("old!"), block/4), bytes.Repeat([]byte("next"), block/4)
+	_, err = d.WriteAt(old, 0)
+	require.NoError(t, err)
+	require.NoError(t, d.Sync())
+	var once sync.Once
+	fsys.hook = func(off int64) {
+		if off < block/2 { // structures, and the first part of the block
+			return
+		}
+		once.Do(func() {
+			fsys.hook = nil
+			require.NoError(t, d.WriteZeroes(0, block))
+			require.NoError(t, d.Sync())
+			_, err := d.WriteAt(next, 4*block)
+			require.NoError(t, err)
+		})
+	}
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	require.NoError(t, err)
+	_, err = d.Export(t.Context(), out, vhd.ExportOptions{})
+	require.NoError(t, err)
+	require.Nil(t, fsys.hook, "or nothing was shown")
+	require.NoError(t, out.Close())
+	got, err := os.ReadFile(out.Name())
+	require.NoError(t, err)
+	require.True(t, isZeros(got[:block]))
+	require.True(t, bytes.Equal(next, got[4*block:][:block]) || isZeros(got[4*block:][:block]))
 	require.NoError(t, d.Close())
 }

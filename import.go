@@ -10,7 +10,7 @@ import (
 // ImportOptions say how content is imported.
 type ImportOptions struct {
 	// Progress, if it is set, is told now and then how many bytes are done, one
-	// call at a time. It holds up the copy while it runs.
+	// call at a time, by whatever goroutine. It holds up the copy while it runs.
 	Progress func(done, total int64)
 }
 
@@ -33,32 +33,55 @@ func (d *Disk) Import(ctx context.Context, r io.ReaderAt, size int64, opts Impor
 			defer func() { _, _ = f.Seek(at, io.SeekStart) }()
 		}
 	}
-	b := bulk{size: size, progress: opts.Progress}
+	b := bulk{size: size, piece: windowSize, progress: opts.Progress}
+	if d.leaf != nil {
+		b.piece = max(b.piece, d.leaf.img.header.BlockSize) // so that a block of zeros is seen whole
+	}
 	_, err := b.run(ctx, func(buf []byte, off, n int64) error { return d.importPiece(r, buf, off, off+n) })
 	return err
 }
 
 func (d *Disk) importPiece(r io.ReaderAt, buf []byte, off, end int64) error {
-	zero := d.WriteZeroes
-	if d.isBlank(off, end) {
-		zero = func(int64, int64) error { return nil }
-	}
+	zeros := pendingZeros{disk: d, blank: d.isBlank(off, end)}
 	for from, to := range dataOf(r, off, end) {
-		if err := zero(off, from-off); err != nil {
-			return err
-		}
+		zeros.add(off, from)
 		for off = from; off < to; {
 			p := buf[:min(int64(len(buf)), to-off)]
 			if err := readContent(r, p, off); err != nil {
 				return err
 			}
-			if err := d.importData(newContent(r, p, off), off, zero); err != nil {
+			if err := d.importData(newContent(r, p, off), off, &zeros); err != nil {
 				return err
 			}
 			off += int64(len(p))
 		}
 	}
-	return zero(off, end-off)
+	zeros.add(off, end)
+	return zeros.write()
+}
+
+// pendingZeros are zeros that are written once it is known how far they go.
+type pendingZeros struct {
+	disk     *Disk
+	blank    bool // all is zeros already
+	off, end int64
+}
+
+// add adds zeros behind those that are there, or the first.
+func (z *pendingZeros) add(off, end int64) {
+	if z.off == z.end {
+		z.off = off
+	}
+	z.end = end
+}
+
+func (z *pendingZeros) write() error {
+	off, n := z.off, z.end-z.off
+	z.off = z.end
+	if z.blank || n == 0 {
+		return nil
+	}
+	return z.disk.WriteZeroes(off, n)
 }
 
 // isBlank says whether what is between off and end reads as zeros and takes no
@@ -95,17 +118,17 @@ func newContent(r io.ReaderAt, p []byte, off int64) content {
 	return content{p, src, off}
 }
 
-// importData writes c at off, and has zero make its zeros.
-func (d *Disk) importData(c content, off int64, zero func(off, n int64) error) error {
+// importData writes c at off, but for its zeros.
+func (d *Disk) importData(c content, off int64, zeros *pendingZeros) error {
 	for r := range stretches(c.p, int(d.zeroUnit())) {
-		at := off + int64(r.from)
-		var err error
 		if r.zeros {
-			err = zero(at, int64(r.to-r.from))
-		} else {
-			_, err = d.writeAt(c.cut(r.from, r.to), at)
+			zeros.add(off+int64(r.from), off+int64(r.to))
+			continue
 		}
-		if err != nil {
+		if err := zeros.write(); err != nil {
+			return err
+		}
+		if _, err := d.writeAt(c.cut(r.from, r.to), off+int64(r.from)); err != nil {
 			return err
 		}
 	}

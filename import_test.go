@@ -126,3 +126,46 @@ type brokenReader struct{ err error }
 func (r brokenReader) ReadAt([]byte, int64) (int, error) { return 0, r.err }
 
 func isZeros(p []byte) bool { return len(bytes.Trim(p, "\x00")) == 0 }
+
+// Zeros over blocks of data give their space back, whatever pieces they come in.
+func TestImportedZerosFreeBlocks(t *testing.T) {
+	for _, blockSize := range []int64{64 << 10, 2 << 20, 16 << 20} {
+		size := 4 * blockSize
+		d, err := vhd.Create("x.vhd", vhd.CreateOptions{Options: vhd.Options{FS: vhdtest.NewMemFS()}, Size: size, BlockSize: blockSize})
+		require.NoError(t, err)
+		_, err = d.WriteAt(bytes.Repeat([]byte("data"), int(size/4)), 0)
+		require.NoError(t, err)
+		content := make([]byte, size)
+		copy(content[blockSize+100:], "data")
+		require.NoError(t, d.Import(t.Context(), bytes.NewReader(content), size, vhd.ImportOptions{}))
+		require.True(t, bytes.Equal(content, contentOf(t, d)))
+		require.NoError(t, d.Sync())
+		n, err := d.Chain()[0].AllocatedBlocks()
+		require.NoError(t, err)
+		require.Equal(t, 1, n, "blocks of %d", blockSize)
+		require.NoError(t, d.Close())
+	}
+}
+
+// A view of a file is not the file: its holes are elsewhere.
+func TestAViewOfAFileIsImportedAsItReads(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "in"))
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = f.WriteAt([]byte("data"), 4<<20)
+	require.NoError(t, err)
+	require.NoError(t, f.Truncate(8<<20))
+	d, err := vhd.Create("x.vhd", vhd.CreateOptions{Options: vhd.Options{FS: vhdtest.NewMemFS()}, Size: 4 << 20})
+	require.NoError(t, err)
+	require.NoError(t, d.Import(t.Context(), fileView{f, 4 << 20}, 4<<20, vhd.ImportOptions{}))
+	require.Equal(t, "data", string(contentOf(t, d)[:4]))
+	require.NoError(t, d.Close())
+}
+
+// fileView is a file from an offset on.
+type fileView struct {
+	*os.File
+	off int64
+}
+
+func (v fileView) ReadAt(p []byte, off int64) (int, error) { return v.File.ReadAt(p, v.off+off) }

@@ -82,6 +82,7 @@ type transfer struct {
 	content
 	disk  *Disk
 	write bool
+	exact bool // a read over gaps failed: what is not asked for is not touched any more
 
 	// What is next to be moved: p[from:to], to or from off in layer's file.
 	from, to int
@@ -119,9 +120,10 @@ func (t *transfer) add(m *blockMap, done, at int) (int, error) {
 // readOverGaps reads what one layer has from extent i on with one call where others
 // have only a little between, as small writes to a child leave it, and then that
 // little over it. It returns the last extent that it read. ok is false if there
-// is no such place or a read fails: then all is to be read piece by piece.
+// is no such place or a read fails: then all is read piece by piece, for the rest
+// of the transfer.
 func (t *transfer) readOverGaps(m *blockMap, i, done, at int) (last int, ok bool) {
-	if t.write {
+	if t.write || t.exact {
 		return 0, false
 	}
 	last = m.lastOverGaps(i, at+len(t.p)-done)
@@ -132,23 +134,32 @@ func (t *transfer) readOverGaps(m *blockMap, i, done, at int) (last int, ok bool
 		return 0, false
 	}
 	p := t.p[done:min(done+m.endOf(last)-at, len(t.p))]
+	t.exact = t.readSpan(m, i, last, p, at) != nil
+	return last, !t.exact
+}
+
+// readSpan reads extents i to last into p, which starts at byte at of the window,
+// within extent i.
+func (t *transfer) readSpan(m *blockMap, i, last int, p []byte, at int) error {
 	base := m.extent(i)
 	base.off += int64(at - int(base.start)*SectorSize)
-	if t.disk.layers[base.layer].readData(p, base.off) != nil {
-		return 0, false
+	if err := t.disk.layers[base.layer].readData(p, base.off); err != nil {
+		return err
 	}
 	for j := i + 1; j < last; j++ {
 		e := m.extent(j)
-		piece := p[int(e.start)*SectorSize-at : int(e.end)*SectorSize-at]
-		if e.layer == hole {
+		start := int(e.start)*SectorSize - at
+		piece := p[start : m.endOf(j)-at]
+		switch {
+		case e.layer == hole:
 			clear(piece)
-		} else if e.off != base.off+int64(int(e.start)*SectorSize-at) || e.layer != base.layer {
-			if t.disk.layers[e.layer].readData(piece, e.off) != nil {
-				return 0, false
+		case e.layer != base.layer || e.off != base.off+int64(start): // else it is read already
+			if err := t.disk.layers[e.layer].readData(piece, e.off); err != nil {
+				return err
 			}
 		}
 	}
-	return last, true
+	return nil
 }
 
 // extend adds p[from:to] to what is next to be moved, or moves that first.

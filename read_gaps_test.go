@@ -108,3 +108,49 @@ func TestAGapThatCanNotBeReadIsNoError(t *testing.T) {
 	require.Equal(t, 308*vhd.SectorSize, n)
 	require.True(t, bytes.Equal(content[:n], got[:n]))
 }
+
+// One place that can't be read costs one try too many, not one for each gap.
+func TestAPlaceThatCanNotBeReadIsNotTriedOverAndOver(t *testing.T) {
+	var every []int
+	for sector := 0; sector < 2048; sector += 2 {
+		every = append(every, sector)
+	}
+	child, base, content := gappedChain(t, 1, every...)
+	mem := vhdtest.NewMemFS()
+	require.NoError(t, mem.WriteFile(countedName(0), child.Build(t)))
+	raw := base.Build(t)
+	require.NoError(t, mem.WriteFile(countedName(1), raw))
+	at := int64(bytes.Index(raw, content[512:1024])) - 512 + 2001*512
+	calls := vhdtest.NewRecordFS(mem)
+	faults := vhdtest.NewFaultFS(calls)
+	disk, err := vhd.Open(countedName(0), &vhd.Options{FS: faults})
+	require.NoError(t, err)
+	defer disk.Close()
+	faults.Arm(vhdtest.Fault{At: 1, All: true, Forever: true, Match: func(op vhdtest.Op) bool {
+		return op.Kind == vhdtest.OpRead && op.Name == countedName(1) && op.Off <= at && op.Off+op.N > at
+	}})
+	got := make([]byte, 1<<20)
+	n, err := disk.ReadAt(got, 0)
+	require.ErrorIs(t, err, syscall.EIO)
+	require.Equal(t, 2001*512, n)
+	require.True(t, bytes.Equal(content[:n], got[:n]))
+	require.Less(t, calls.Count(vhdtest.OpRead), 4000)
+}
+
+// What only a lost parent holds ends a read where it is, little as it may be.
+func TestLittleOfALostParentEndsARead(t *testing.T) {
+	child, _, content := gappedChain(t, 8, 0, 9, 18)
+	mem := vhdtest.NewMemFS()
+	require.NoError(t, mem.WriteFile(countedName(0), child.Build(t)))
+	disk, err := vhd.Open(countedName(0), &vhd.Options{FS: mem, NoParents: true})
+	require.NoError(t, err)
+	defer disk.Close()
+	got := make([]byte, 64<<10)
+	n, err := disk.ReadAt(got, 0)
+	require.ErrorIs(t, err, vhd.ErrParentNotFound)
+	require.Equal(t, 8*512, n)
+	require.True(t, bytes.Equal(content[:n], got[:n]))
+	n, err = disk.ReadAt(got[:8*512], 9*512)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(content[9*512:][:n], got[:n]))
+}
