@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -225,7 +226,7 @@ func TestAnImageIsNotExportedToItself(t *testing.T) {
 // hookedFS is a storage that calls hook before each read of data.
 type hookedFS struct {
 	*vhdtest.MemFS
-	hook func(off int64)
+	hook atomic.Pointer[func(off int64)]
 }
 
 func (f *hookedFS) OpenFile(name string, flag int, perm fs.FileMode) (vhd.File, error) {
@@ -239,8 +240,8 @@ type hookedFile struct {
 }
 
 func (f *hookedFile) ReadAt(p []byte, off int64) (int, error) {
-	if f.fs.hook != nil {
-		f.fs.hook(off)
+	if hook := f.fs.hook.Load(); hook != nil {
+		(*hook)(off)
 	}
 	return f.File.ReadAt(p, off)
 }
@@ -257,23 +258,24 @@ func TestAnExportNeverHasAnotherBlocksBytes(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, d.Sync())
 	var once sync.Once
-	fsys.hook = func(off int64) {
+	hook := func(off int64) {
 		if off < block/2 { // structures, and the first part of the block
 			return
 		}
 		once.Do(func() {
-			fsys.hook = nil
+			fsys.hook.Store(nil)
 			require.NoError(t, d.WriteZeroes(0, block))
 			require.NoError(t, d.Sync())
 			_, err := d.WriteAt(next, 4*block)
 			require.NoError(t, err)
 		})
 	}
+	fsys.hook.Store(&hook)
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	require.NoError(t, err)
 	_, err = d.Export(t.Context(), out, vhd.ExportOptions{})
 	require.NoError(t, err)
-	require.Nil(t, fsys.hook, "or nothing was shown")
+	require.Nil(t, fsys.hook.Load(), "or nothing was shown")
 	require.NoError(t, out.Close())
 	got, err := os.ReadFile(out.Name())
 	require.NoError(t, err)

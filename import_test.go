@@ -36,6 +36,9 @@ func TestWhatIsImportedIsWhatTheDiskReads(t *testing.T) {
 	const size = 9<<20 + 512
 	for seed := range uint64(3) {
 		for _, blockSize := range []int64{512, 64 << 10, 2 << 20, 8 << 20} {
+			if blockSize == 512 && seed > 0 {
+				continue // slow
+			}
 			for _, before := range []string{"an empty disk", "a disk with content", "a child"} {
 				t.Run(fmt.Sprintf("seed %d, blocks of %d, %s", seed, blockSize, before), func(t *testing.T) {
 					fsys := vhdtest.NewMemFS()

@@ -46,6 +46,14 @@ func newLeaf(l *layer, footer []byte, s space) *leaf {
 // hasParent says whether sectors that the leaf does not have may be elsewhere.
 func (w *leaf) hasParent() bool { return w.img.footer.Type == Differencing }
 
+// bits is the bitmap from a sector of the block on, a multiple of 8.
+func (b *leafBlock) bits(inBlock int64) []byte {
+	if b.off == 0 {
+		return nil
+	}
+	return b.bitmap[inBlock/8:]
+}
+
 // block is a block as it is by now, read from the file if need be.
 func (w *leaf) block(index int64) (*leafBlock, error) {
 	if b := w.blocks[index]; b != nil {
