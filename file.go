@@ -65,8 +65,26 @@ func (c content) writeTo(f File, off int64) (int, error) {
 	return moved + n, err
 }
 
-// zeroBytes are written where the file can't be told to hold zeros.
-var zeroBytes [64 << 10]byte
+// zeroBytes are written where the file can't be told to hold zeros. A slice of
+// this size begins where a page of memory does, see [pageIn].
+var zeroBytes = make([]byte, 64<<10)
+
+// pageIn reads from every page of p, so that all of it is in memory when it is
+// written. A kernel that has to fetch a page halfway into a sector notices there
+// that the process was killed, and leaves half a sector written.
+//
+//go:noinline
+func pageIn(p []byte) (last byte) {
+	for at := 0; at < len(p); at += pageSize {
+		last |= p[at]
+	}
+	if len(p) > 0 {
+		last |= p[len(p)-1]
+	}
+	return last
+}
+
+const pageSize = 4096 // the smallest there is
 
 // zeroRange makes n bytes of a file read as zeros.
 func zeroRange(f File, off, n int64) error {

@@ -121,6 +121,7 @@ func (d *Disk) writeAt(c content, off int64) (int, error) {
 	if err := d.writable(off, int64(len(c.p))); err != nil {
 		return 0, err
 	}
+	pageIn(c.p)
 	n, err := d.write(c, off)
 	return n, d.opError(err)
 }

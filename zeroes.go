@@ -152,7 +152,7 @@ func (z *zeroer) nothingBelow(first, end int64) bool {
 
 // writeZerosAsData writes zeros over what a parent holds, or what can't be read.
 func (d *Disk) writeZerosAsData(first, n int64) error {
-	zeros := zeroBytes[:]
+	zeros := zeroBytes
 	for n > 0 {
 		piece := min(n, int64(len(zeros))/SectorSize)
 		if _, err := d.writeWhole(content{p: zeros[:piece*SectorSize]}, first); err != nil {
