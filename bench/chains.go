@@ -50,6 +50,14 @@ func (c *chains) images(format string) []string {
 	return names
 }
 
+// files are those that hold the disk in a format.
+func (c *chains) files(format string) []string {
+	if format == "raw" {
+		return []string{c.raw()}
+	}
+	return c.images(format)
+}
+
 // growTo adds children until the chains have depth of them.
 func (c *chains) growTo(depth int) error {
 	if c.depth < 0 {

@@ -37,6 +37,7 @@ func newReadBench(c *chains, contenders []contender, depths []int, places, round
 // entrant is a contender at one depth.
 type entrant struct {
 	row    int
+	files  []string
 	reader reader
 	err    error // why it doesn't take part
 	batch  int   // places of a turn of random reads
@@ -55,7 +56,7 @@ func (b *readBench) measure(column int, greedy bool) error {
 			continue
 		}
 		e := b.enter(contender, want)
-		e.row = row
+		e.row, e.files = row, b.chains.files(contender.format)
 		if e.reader != nil {
 			defer e.reader.Close() // it only read
 		}
@@ -130,12 +131,18 @@ func (b *readBench) findBatch(e *entrant) {
 	}
 }
 
+// race brings the files of whose turn it is into the page cache again, outside
+// of the time: what was not read for a while may be gone from there, or slow,
+// and others had their turns since.
 func (b *readBench) race(entrants []*entrant, turn func(*entrant, int) (time.Duration, error)) []*taker {
 	var takers []*taker
 	for _, e := range entrants {
 		takers = append(takers, &taker{
 			err: e.err,
 			turn: func(round int) (time.Duration, error) {
+				if err := warm(e.files); err != nil {
+					return 0, err
+				}
 				took, err := turn(e, round)
 				return took, b.atDepth(err)
 			},
