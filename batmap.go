@@ -46,7 +46,7 @@ func (m *Image) findBatmap(offs []int64) error {
 // dropBatmap overwrites the cookie of Xen's batmap: it says of blocks that they
 // are full, and one that is freed is not.
 func (d *Disk) dropBatmap() error {
-	w := d.leaf
+	w := d.leaf()
 	if err := zeroRange(w.file, w.img.batmap[0].off, batmapHeaderSize); err != nil {
 		return inFile(w.img.name, err)
 	}

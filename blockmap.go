@@ -167,10 +167,20 @@ func newWindowTable(size int64) *windowTable {
 
 // layer is one image of a chain, and the file it is in.
 type layer struct {
-	img   *Image
-	file  File
-	data  io.ReaderAt // the file, as blocks are read from it
-	table *table      // nil for a fixed disk
+	number int32 // in the view
+	img    *Image
+	file   File
+	data   io.ReaderAt // the file, as blocks are read from it
+	table  *table      // nil for a fixed disk
+}
+
+// newLayer is the layer of an image that comes to a disk as its number-th.
+func newLayer(number int, img *Image, file File, c *cache) *layer {
+	l := &layer{number: int32(number), img: img, file: file, data: file} //nolint:gosec // at most maxLayers
+	if img.footer.Type != Fixed {
+		l.table = newTable(img, c)
+	}
+	return l
 }
 
 // readData reads data of the image's blocks, which is at off in the file.

@@ -383,28 +383,29 @@ func (c *chain) disk() (*Disk, error) {
 	if cacheSize <= 0 {
 		cacheSize = defaultCacheSize
 	}
-	d := &Disk{size: c.links[0].img.footer.CurrentSize, cache: &cache{limit: cacheSize}}
-	for i := range c.links {
-		l := layer{img: c.links[i].img, file: c.links[i].file, data: c.links[i].file}
-		if l.img.footer.Type != Fixed {
-			l.table = newTable(l.img, d.cache)
-		}
-		d.layers = append(d.layers, l)
+	d := &Disk{opts: *c.opts, cache: &cache{limit: cacheSize}}
+	v := &view{size: c.links[0].img.footer.CurrentSize}
+	var numbers []int32
+	for number, link := range c.links {
+		l := newLayer(number, link.img, link.file, d.cache)
+		v.layers, numbers = append(v.layers, l), append(numbers, l.number)
 	}
+	v.setChain(numbers)
 	if last := c.last(); last.needsParent() {
-		d.parentErr = inFile(last.img.name, fmt.Errorf("%w: it was not looked for, see Options.NoParents", ErrParentNotFound))
+		v.parentErr = inFile(last.img.name, fmt.Errorf("%w: it was not looked for, see Options.NoParents", ErrParentNotFound))
 	}
-	if d.layers[0].table != nil {
-		d.windows = newWindowTable(d.size)
+	if v.top().table != nil {
+		v.windows = newWindowTable(v.size)
 	}
+	d.current.Store(v)
 	if c.opts.Writable {
-		if err := d.startWriting(); err != nil {
-			return nil, inFile(d.layers[0].img.name, err)
+		if err := d.startWriting(v); err != nil {
+			return nil, inFile(v.top().img.name, err)
 		}
 	}
-	for i := range d.layers {
-		if d.leaf == nil || i > 0 { // a writer has made its last block whole
-			d.layers[i].hideFooter()
+	for depth := range v.chain {
+		if v.leaf == nil || depth > 0 { // a writer has made its last block whole
+			v.at(depth).hideFooter()
 		}
 	}
 	return d, nil

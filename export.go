@@ -68,7 +68,7 @@ func (d *Disk) exportStream(ctx context.Context, w io.Writer, opts ExportOptions
 		}
 		free <- p[:cap(p)]
 		if opts.Progress != nil {
-			opts.Progress(done, d.size)
+			opts.Progress(done, d.Size())
 		}
 	}
 	return done, readErr
@@ -79,14 +79,14 @@ func (d *Disk) readPieces(ctx context.Context, pieces chan<- []byte, free chan [
 	for range cap(free) {
 		free <- make([]byte, bulkBuffer)
 	}
-	for off := int64(0); off < d.size; {
+	for off, size := int64(0), d.Size(); off < size; {
 		var buf []byte
 		select {
 		case buf = <-free:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		n, err := d.ReadAt(buf[:min(int64(len(buf)), d.size-off)], off)
+		n, err := d.ReadAt(buf[:min(int64(len(buf)), size-off)], off)
 		if err != nil {
 			return err
 		}
@@ -105,13 +105,14 @@ func (d *Disk) exportFile(ctx context.Context, t *fileTarget, opts ExportOptions
 	if err := d.notInChain(t.file); err != nil {
 		return 0, err
 	}
-	if err := t.begin(d.size); err != nil {
+	size := d.Size()
+	if err := t.begin(size); err != nil {
 		return 0, err
 	}
-	b := bulk{size: d.size, piece: windowSize, progress: opts.Progress} // so that each block map is made once
+	b := bulk{size: size, piece: windowSize, progress: opts.Progress} // so that each block map is made once
 	done, err := b.run(ctx, func(buf []byte, off, n int64) error { return d.exportPiece(t, buf, off, n) })
 	if err == nil {
-		err = t.end(d.size)
+		err = t.end(size)
 	}
 	return done, err
 }
@@ -122,7 +123,9 @@ func (d *Disk) notInChain(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	for _, l := range d.layers {
+	v := d.view()
+	for depth := range v.chain {
+		l := v.at(depth)
 		if own, err := l.file.Stat(); err == nil && os.SameFile(own, info) {
 			return inFile(l.img.name, fmt.Errorf("%w: it is exported to itself", ErrUnsupported))
 		}
@@ -174,9 +177,9 @@ const askForHoles = 256 << 10
 
 // storedExtents are the extents of n bytes from off on, without what is a hole in
 // an image's own file.
-func (d *Disk) storedExtents(off, n int64) ([]FileExtent, error) {
-	var stored []FileExtent
-	for e, err := range d.FileExtents(off, n) {
+func (d *Disk) storedExtents(off, n int64) ([]servedExtent, error) {
+	var stored []servedExtent
+	for e, err := range d.servedExtents(off, n) {
 		if err != nil {
 			return nil, err
 		}
@@ -185,29 +188,29 @@ func (d *Disk) storedExtents(off, n int64) ([]FileExtent, error) {
 			continue
 		}
 		at, end := e.FileOffset, e.FileOffset+e.Length
-		for from, to := range dataOf(d.layers[e.Depth].data, at, end) {
+		for from, to := range dataOf(d.served(e.layer).data, at, end) {
 			stored = append(stored, e.holePart(at, from), e.part(from, to))
 			at = to
 		}
 		stored = append(stored, e.holePart(at, end))
 	}
-	return slices.DeleteFunc(stored, func(e FileExtent) bool { return e.Length == 0 }), nil
+	return slices.DeleteFunc(stored, func(e servedExtent) bool { return e.Length == 0 }), nil
 }
 
 // part is the part of e that stands from from to to in its image's file.
-func (e FileExtent) part(from, to int64) FileExtent {
-	return FileExtent{Extent{e.Offset + from - e.FileOffset, to - from, e.Depth}, from}
+func (e servedExtent) part(from, to int64) servedExtent {
+	return servedExtent{FileExtent{Extent{e.Offset + from - e.FileOffset, to - from, e.Depth}, from}, e.layer}
 }
 
 // holePart is the same part as a hole.
-func (e FileExtent) holePart(from, to int64) FileExtent {
-	return FileExtent{Extent: Extent{e.Offset + from - e.FileOffset, to - from, Hole}}
+func (e servedExtent) holePart(from, to int64) servedExtent {
+	return holeAt(e.Offset+from-e.FileOffset, to-from)
 }
 
 // exportData copies the bytes at off, which buf has room for. All are read, also
 // those that the kernel copies then: only so are zeros found in them. Small
 // extents are written together.
-func (d *Disk) exportData(t *fileTarget, buf []byte, stored []FileExtent, off int64) error {
+func (d *Disk) exportData(t *fileTarget, buf []byte, stored []servedExtent, off int64) error {
 	if err := d.readStored(buf, stored, off); err != nil {
 		return err
 	}
@@ -229,13 +232,13 @@ func (d *Disk) exportData(t *fileTarget, buf []byte, stored []FileExtent, off in
 }
 
 // readStored reads what the extents have for p, which is at off.
-func (d *Disk) readStored(p []byte, stored []FileExtent, off int64) error {
+func (d *Disk) readStored(p []byte, stored []servedExtent, off int64) error {
 	for i := 0; len(p) > 0; i++ {
 		e := stored[i]
 		n := min(e.Offset+e.Length-off, int64(len(p)))
 		if e.Depth == Hole {
 			clear(p[:n])
-		} else if err := d.layers[e.Depth].readData(p[:n], e.FileOffset+off-e.Offset); err != nil {
+		} else if err := d.served(e.layer).readData(p[:n], e.FileOffset+off-e.Offset); err != nil {
 			return err
 		}
 		p, off = p[n:], off+n
@@ -245,13 +248,13 @@ func (d *Disk) readStored(p []byte, stored []FileExtent, off int64) error {
 
 // sourceOf is the file that has all of n bytes at off one behind the other, and
 // where; nil if none has.
-func (d *Disk) sourceOf(stored []FileExtent, off, n int64) (src *os.File, srcOff int64) {
-	i, _ := slices.BinarySearchFunc(stored, off, func(e FileExtent, off int64) int { return cmp.Compare(e.Offset+e.Length-1, off) })
+func (d *Disk) sourceOf(stored []servedExtent, off, n int64) (src *os.File, srcOff int64) {
+	i, _ := slices.BinarySearchFunc(stored, off, func(e servedExtent, off int64) int { return cmp.Compare(e.Offset+e.Length-1, off) })
 	e := stored[i]
 	if e.Depth == Hole || e.Offset+e.Length < off+n {
 		return nil, 0
 	}
-	src, _ = d.layers[e.Depth].data.(*os.File)
+	src, _ = d.served(e.layer).data.(*os.File)
 	return src, e.FileOffset + off - e.Offset
 }
 

@@ -56,13 +56,31 @@ func (d *Disk) Extents(off, n int64) iter.Seq2[Extent, error] {
 // the same file at the next offset. So it tells where every byte is stored.
 func (d *Disk) FileExtents(off, n int64) iter.Seq2[FileExtent, error] {
 	return func(yield func(FileExtent, error) bool) {
+		for e, err := range d.servedExtents(off, n) {
+			if !yield(e.FileExtent, err) {
+				return
+			}
+		}
+	}
+}
+
+// servedExtent is a FileExtent that names its layer by number, which stays right
+// when the chain changes.
+type servedExtent struct {
+	FileExtent
+	layer int32
+}
+
+// servedExtents is FileExtents.
+func (d *Disk) servedExtents(off, n int64) iter.Seq2[servedExtent, error] {
+	return func(yield func(servedExtent, error) bool) {
 		if off < 0 || n < 0 {
-			yield(FileExtent{Extent: Extent{Depth: Hole}}, d.outOfRange(off, n))
+			yield(holeAt(0, 0), d.outOfRange(off, n))
 			return
 		}
-		var last FileExtent
-		for e, err := range d.pieces(off, off+min(n, max(d.size-off, 0))) {
-			if err == nil && last.continuedBy(e) {
+		var last servedExtent
+		for e, err := range d.pieces(off, off+min(n, max(d.Size()-off, 0))) {
+			if err == nil && last.continuedBy(e.FileExtent) {
 				last.Length += e.Length
 				continue
 			}
@@ -74,13 +92,17 @@ func (d *Disk) FileExtents(off, n int64) iter.Seq2[FileExtent, error] {
 				if !yield(e, err) {
 					return
 				}
-				last = FileExtent{}
+				last = servedExtent{}
 			}
 		}
 		if last.Length > 0 {
 			yield(last, nil)
 		}
 	}
+}
+
+func holeAt(off, n int64) servedExtent {
+	return servedExtent{FileExtent{Extent: Extent{off, n, Hole}}, hole}
 }
 
 // continuedBy says whether next is more of the same.
@@ -92,21 +114,21 @@ func (e FileExtent) continuedBy(next FileExtent) bool {
 }
 
 // pieces yields the extents from off to end, as the block maps have them.
-func (d *Disk) pieces(off, end int64) iter.Seq2[FileExtent, error] {
-	return func(yield func(FileExtent, error) bool) {
+func (d *Disk) pieces(off, end int64) iter.Seq2[servedExtent, error] {
+	return func(yield func(servedExtent, error) bool) {
 		for off < end {
 			if err := d.usable(); err != nil {
-				yield(FileExtent{Extent: Extent{off, end - off, Hole}}, err)
-				return
-			}
-			if d.windows == nil { // a fixed leaf
-				yield(FileExtent{Extent{off, end - off, 0}, off}, nil)
+				yield(holeAt(off, end-off), err)
 				return
 			}
 			window := off / windowSize
-			m := d.mapOnce(window)
+			m, v := d.mapOnce(window)
+			if m == nil { // a fixed leaf
+				yield(servedExtent{FileExtent{Extent{off, end - off, 0}, off}, v.top().number}, nil)
+				return
+			}
 			for i := m.find(int(off-window*windowSize) / SectorSize); i < m.nextents() && off < end; i++ {
-				e, err := m.piece(i, window*windowSize, off, end)
+				e, err := m.piece(i, v, window*windowSize, off, end)
 				if !yield(e, d.opError(err)) {
 					return
 				}
@@ -117,26 +139,41 @@ func (d *Disk) pieces(off, end int64) iter.Seq2[FileExtent, error] {
 }
 
 // piece is what extent i of a map has from off on, up to end. The map's window
-// is at windowOff.
-func (m *blockMap) piece(i int, windowOff, off, end int64) (FileExtent, error) {
+// is at windowOff, and v has all its layers.
+func (m *blockMap) piece(i int, v *view, windowOff, off, end int64) (servedExtent, error) {
 	e := m.extent(i)
 	length := min(windowOff+int64(e.end)*SectorSize, end) - off
 	switch e.layer {
 	case hole:
-		return FileExtent{Extent: Extent{off, length, Hole}}, nil
+		return holeAt(off, length), nil
 	case failing:
-		return FileExtent{Extent: Extent{off, length, Hole}}, (*m.errs)[e.off]
+		return holeAt(off, length), (*m.errs)[e.off]
 	}
-	return FileExtent{Extent{off, length, int(e.layer)}, e.off + off - windowOff - int64(e.start)*SectorSize}, nil
+	fileOff := e.off + off - windowOff - int64(e.start)*SectorSize
+	return servedExtent{FileExtent{Extent{off, length, v.depths[e.layer]}, fileOff}, e.layer}, nil
 }
 
 // mapOnce is the map of a window, for one who passes through the disk and won't
-// come again: it is not kept.
-func (d *Disk) mapOnce(window int64) *blockMap {
-	if m := d.windows.get(window); m != nil {
+// come again: it is not kept. It comes with a view that has all its layers. Of a
+// fixed leaf there is no map.
+func (d *Disk) mapOnce(window int64) (*blockMap, *view) {
+	for {
+		before := d.reuses.Load()
+		m := d.makeMapOnce(window)
+		v := d.view() // behind the map
+		if d.reuses.Load() == before {
+			return m, v
+		}
+	}
+}
+
+func (d *Disk) makeMapOnce(window int64) *blockMap {
+	if v := d.view(); v.windows == nil {
+		return nil
+	} else if m := v.windows.get(window); m != nil {
 		return m
 	}
-	if d.leaf != nil {
+	if d.syncs != nil {
 		d.mu.RLock()
 		defer d.mu.RUnlock()
 	}

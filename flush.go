@@ -24,6 +24,14 @@ type barrier struct {
 	served    uint64
 }
 
+// guard makes the barrier that of another file, where nothing waits to be made
+// durable. The disk's lock is held exclusively, and syncMu.
+func (b *barrier) guard(f File) {
+	b.fsyncMu.Lock()
+	defer b.fsyncMu.Unlock()
+	b.file = f
+}
+
 // err is why the barrier can not be passed any more.
 func (b *barrier) err() error {
 	if err := b.broken.Load(); err != nil {
@@ -55,7 +63,7 @@ func (d *Disk) sync() error {
 		return nil
 	}
 	serves := b.requested.Load()
-	err := d.flush()
+	err := d.flush(&d.mu)
 	if err == nil {
 		b.served = serves
 	}
@@ -89,14 +97,15 @@ type epochBlock struct {
 //     never as they are by now;
 //  5. fsync: published.
 //
-// Without anything new in the tables, one fsync does.
-func (d *Disk) flush() error {
-	if d.leaf == nil {
+// Without anything new in the tables, one fsync does. mu is the disk's lock, or
+// heldLock for who has it.
+func (d *Disk) flush(mu sync.Locker) error {
+	if d.leaf() == nil {
 		return d.syncs.fsync()
 	}
-	e := d.takeEpoch()
+	e := d.takeEpoch(mu)
 	if err := d.writeUnreachable(e); err != nil {
-		d.returnEpoch(e)
+		d.returnEpoch(mu, e)
 		return err
 	}
 	if err := d.syncs.fsync(); err != nil {
@@ -110,14 +119,14 @@ func (d *Disk) flush() error {
 			return err
 		}
 	}
-	d.publishEpoch(e)
+	d.publishEpoch(mu, e)
 	return nil
 }
 
-func (d *Disk) takeEpoch() *epoch {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	w := d.leaf
+func (d *Disk) takeEpoch(mu sync.Locker) *epoch {
+	mu.Lock()
+	defer mu.Unlock()
+	w := d.leaf()
 	e := &epoch{freed: w.freed}
 	for _, b := range w.dirty {
 		e.blocks = append(e.blocks, epochBlock{
@@ -133,22 +142,22 @@ func (d *Disk) takeEpoch() *epoch {
 }
 
 // returnEpoch makes an epoch that did not get anywhere part of the next one.
-func (d *Disk) returnEpoch(e *epoch) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (d *Disk) returnEpoch(mu sync.Locker, e *epoch) {
+	mu.Lock()
+	defer mu.Unlock()
 	for _, b := range e.blocks {
-		d.leaf.touch(b.block, b.dirtyFrom*bitsPerSector, (b.dirtyTo-b.dirtyFrom)*bitsPerSector)
+		d.leaf().touch(b.block, b.dirtyFrom*bitsPerSector, (b.dirtyTo-b.dirtyFrom)*bitsPerSector)
 	}
-	d.leaf.freed = append(d.leaf.freed, e.freed...)
-	d.leaf.flushing = false
+	d.leaf().freed = append(d.leaf().freed, e.freed...)
+	d.leaf().flushing = false
 }
 
 // publishEpoch notes that the file says what the epoch does. Blocks that it
 // freed may be used again (W6): readers whose map is older have to look twice.
-func (d *Disk) publishEpoch(e *epoch) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	w := d.leaf
+func (d *Disk) publishEpoch(mu sync.Locker, e *epoch) {
+	mu.Lock()
+	defer mu.Unlock()
+	w := d.leaf()
 	for _, b := range e.blocks {
 		b.block.published = b.off
 		if b.moved {
@@ -170,7 +179,7 @@ func (d *Disk) publishEpoch(e *epoch) {
 // writeUnreachable writes the whole bitmap areas of new blocks. Nothing that
 // stood there before can be taken for a bitmap.
 func (d *Disk) writeUnreachable(e *epoch) error {
-	w := d.leaf
+	w := d.leaf()
 	for _, b := range e.blocks {
 		if !b.moved || b.off == 0 {
 			continue
@@ -190,7 +199,7 @@ func (d *Disk) writeUnreachable(e *epoch) error {
 // writePublished writes the bitmaps of blocks that the BAT knows already, and
 // the BAT.
 func (d *Disk) writePublished(e *epoch) error {
-	w := d.leaf
+	w := d.leaf()
 	var moved []epochBlock
 	for _, b := range e.blocks {
 		if b.moved {
@@ -231,8 +240,8 @@ func (d *Disk) writeBATSectors(blocks []epochBlock) (n int, err error) {
 		n++
 	}
 	raw := make([]byte, (end-first)*SectorSize)
-	off := d.leaf.table.off + first*SectorSize
-	if err := readFull(d.leaf.file, raw, off); err != nil {
+	off := d.leaf().table.off + first*SectorSize
+	if err := readFull(d.leaf().file, raw, off); err != nil {
 		return 0, inPart("BAT", off, err)
 	}
 	for _, b := range blocks[:n] {
@@ -242,7 +251,7 @@ func (d *Disk) writeBATSectors(blocks []epochBlock) (n int, err error) {
 		}
 		putBATEntry(raw, b.block.index-first*batEntriesPerSector, entry)
 	}
-	_, err = writeFull(d.leaf.file, raw, off)
+	_, err = writeFull(d.leaf().file, raw, off)
 	return n, inPart("BAT", off, err)
 }
 
@@ -251,24 +260,26 @@ func (d *Disk) writeBATSectors(blocks []epochBlock) (n int, err error) {
 func (d *Disk) finish() error {
 	d.syncs.syncMu.Lock()
 	defer d.syncs.syncMu.Unlock()
-	d.drain()
+	d.mu.Lock() // once those who are writing are done; who comes later finds the disk closed
+	defer d.mu.Unlock()
 	if err := d.syncs.err(); err != nil {
 		return err
 	}
-	if err := d.flush(); err != nil || d.leaf == nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.trim(); err != nil {
-		return inFile(d.leaf.img.name, err)
-	}
-	d.giveBackReserved()
-	return nil
+	return d.settle()
 }
 
-// drain waits for those who are writing. Who comes later finds the disk closed.
-func (d *Disk) drain() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// settle makes the leaf's file what it is when nobody writes to it any more, for
+// who holds the locks of syncs and of the disk.
+func (d *Disk) settle() error {
+	if err := d.flush(heldLock{}); err != nil || d.leaf() == nil {
+		return err
+	}
+	d.giveBackReserved()
+	return inFile(d.leaf().img.name, d.trim())
 }
+
+// heldLock stands for a lock that is held already.
+type heldLock struct{}
+
+func (heldLock) Lock()   {}
+func (heldLock) Unlock() {}

@@ -34,8 +34,8 @@ func (d *Disk) Import(ctx context.Context, r io.ReaderAt, size int64, opts Impor
 		}
 	}
 	b := bulk{size: size, piece: windowSize, progress: opts.Progress}
-	if d.leaf != nil {
-		b.piece = max(b.piece, d.leaf.img.header.BlockSize) // so that a block of zeros is seen whole
+	if w := d.leaf(); w != nil {
+		b.piece = max(b.piece, w.img.header.BlockSize) // so that a block of zeros is seen whole
 	}
 	_, err := b.run(ctx, func(buf []byte, off, n int64) error { return d.importPiece(r, buf, off, off+n) })
 	return err
@@ -87,8 +87,8 @@ func (z *pendingZeros) write() error {
 // isBlank says whether what is between off and end reads as zeros and takes no
 // space. Where that can't be told it is not.
 func (d *Disk) isBlank(off, end int64) bool {
-	if d.leaf == nil {
-		from, _ := nextData(d.layers[0].file, off, end)
+	if d.leaf() == nil {
+		from, _ := nextData(d.view().top().file, off, end)
 		return from == end
 	}
 	for e, err := range d.Extents(off, end-off) {
@@ -138,8 +138,9 @@ func (d *Disk) importData(c content, off int64, zeros *pendingZeros) error {
 // zeroUnit is the least of zeros worth leaving out: less is no hole in the file,
 // and no block.
 func (d *Disk) zeroUnit() int64 {
-	if d.leaf == nil {
+	w := d.leaf()
+	if w == nil {
 		return holeUnit
 	}
-	return min(holeUnit, d.leaf.img.header.BlockSize)
+	return min(holeUnit, w.img.header.BlockSize)
 }

@@ -39,8 +39,20 @@ const (
 	leafBlockOverhead = 200 // bytes, with its places in the maps
 )
 
-func newLeaf(l *layer, footer []byte, s space) *leaf {
-	return &leaf{layer: l, footer: footer, space: s, blocks: map[int64]*leafBlock{}, dirty: map[int64]*leafBlock{}}
+// newLeaf looks where the layer's blocks are, and where others may be put.
+func newLeaf(l *layer) (*leaf, error) {
+	s, err := l.img.takeInventory()
+	if err != nil {
+		return nil, err
+	}
+	if l.img.tableEnd() > l.img.footerOff {
+		return nil, l.img.corruptTable()
+	}
+	footer, err := l.img.footer.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	return &leaf{layer: l, footer: footer, space: s, blocks: map[int64]*leafBlock{}, dirty: map[int64]*leafBlock{}}, nil
 }
 
 // hasParent says whether sectors that the leaf does not have may be elsewhere.

@@ -10,7 +10,7 @@ import (
 // mapBuilder asks the layers, from one down to the base, who serves the sectors
 // of a window. It can be used again, and then has its memory already.
 type mapBuilder struct {
-	disk    *Disk
+	view    *view
 	first   int64     // sector of the disk that the window starts with
 	open    sectorSet // sectors that no layer has answered for yet
 	nopen   int       // how many they are
@@ -22,17 +22,17 @@ type mapBuilder struct {
 	bitmap [windowSectors / 8]byte // memory for what a window needs of one
 }
 
-// build makes the map of a window from the layers from top on. cacheable is
+// build makes the map of a window from the layers from Chain()[top] on. cacheable is
 // false if a layer could not be read: the next read tries again. A writable
 // disk must hold its lock, shared or not.
 func (b *mapBuilder) build(d *Disk, window int64, top int) (m *blockMap, cacheable bool) {
-	b.disk, b.first = d, window*windowSectors
-	b.size = int(min(windowSectors, d.size/SectorSize-b.first))
+	b.view, b.first = d.view(), window*windowSectors
+	b.size = int(min(windowSectors, b.view.size/SectorSize-b.first))
 	b.extents, b.retry = b.extents[:0], false
 	b.open, b.nopen = sectorSet{}, b.size
 	b.open.add(0, b.size)
-	for i := top; i < len(d.layers) && b.nopen > 0; i++ {
-		b.ask(i)
+	for depth := top; depth < len(b.view.chain) && b.nopen > 0; depth++ {
+		b.ask(b.view.chain[depth])
 	}
 	b.finish()
 	m = newBlockMap(b.extents, b.errs)
@@ -40,36 +40,36 @@ func (b *mapBuilder) build(d *Disk, window int64, top int) (m *blockMap, cacheab
 	return m, !b.retry
 }
 
-// ask takes layer i's answer. Past the layer's end is zeros, whatever its own parents hold
+// ask takes a layer's answer. Past the layer's end is zeros, whatever its own parents hold
 // there.
-func (b *mapBuilder) ask(i int) {
-	l := &b.disk.layers[i]
+func (b *mapBuilder) ask(number int32) {
+	l := b.view.layers[number]
 	end := int(min(max(l.img.footer.CurrentSize/SectorSize-b.first, 0), int64(b.size)))
 	b.take(mapExtent{start: inWindow(end), end: inWindow(b.size), layer: hole})
 	if l.table == nil {
-		b.take(mapExtent{off: b.first * SectorSize, end: inWindow(end), layer: int32(i)}) //nolint:gosec // a chain's length
+		b.take(mapExtent{off: b.first * SectorSize, end: inWindow(end), layer: number})
 		return
 	}
 	spb := l.img.sectorsPerBlock
 	endBlock := (b.first + int64(end) + spb - 1) / spb
 	for block := b.first / spb; block < endBlock; block++ {
-		if block = b.disk.firstBlock(i, block, endBlock); block == endBlock {
+		if block = b.view.firstBlock(number, block, endBlock); block == endBlock {
 			return
 		}
 		sector := int(max(block*spb-b.first, 0))
 		n := int(min((block+1)*spb-b.first, int64(end))) - sector
 		if _, nopen := b.open.next(sector, sector+n); nopen > 0 {
-			b.askBlock(i, block, sector, n)
+			b.askBlock(number, block, sector, n)
 		}
 	}
 }
 
-// askBlock takes layer i's answer for n sectors of one block.
-func (b *mapBuilder) askBlock(i int, block int64, sector, n int) {
-	l := &b.disk.layers[i]
+// askBlock takes a layer's answer for n sectors of one block.
+func (b *mapBuilder) askBlock(number int32, block int64, sector, n int) {
+	l := b.view.layers[number]
 	inBlock := b.first + int64(sector) - block*l.img.sectorsPerBlock
-	e := mapExtent{start: inWindow(sector), end: inWindow(sector + n), layer: int32(i)} //nolint:gosec // a chain's length
-	off, bitmap, err := b.disk.blockAt(i, block, inBlock, b.bitmap[:(n+7)/8])
+	e := mapExtent{start: inWindow(sector), end: inWindow(sector + n), layer: number}
+	off, bitmap, err := b.view.blockAt(number, block, inBlock, b.bitmap[:(n+7)/8])
 	switch {
 	case err != nil:
 		b.retry = b.retry || !errors.Is(err, ErrCorrupt)
@@ -129,8 +129,8 @@ func (b *mapBuilder) fail(e mapExtent, err error) {
 // finish answers for what no layer has, and puts the answers in order.
 func (b *mapBuilder) finish() {
 	rest := mapExtent{end: inWindow(b.size), layer: hole}
-	if b.disk.parentErr != nil {
-		b.fail(rest, b.disk.parentErr)
+	if b.view.parentErr != nil {
+		b.fail(rest, b.view.parentErr)
 	}
 	b.take(rest)
 	slices.SortFunc(b.extents, func(x, y mapExtent) int { return cmp.Compare(x.start, y.start) })
@@ -141,15 +141,15 @@ func (b *mapBuilder) finish() {
 	b.extents = joined
 }
 
-// firstBlock is the first block from block on and before end that layer i may
+// firstBlock is the first block from block on and before end that a layer may
 // have; end if there is none. It is what makes large disks of small blocks
 // bearable.
-func (d *Disk) firstBlock(i int, block, end int64) int64 {
-	t := d.layers[i].table
-	if i > 0 || d.leaf == nil || len(d.leaf.blocks) == 0 {
+func (v *view) firstBlock(number int32, block, end int64) int64 {
+	t := v.layers[number].table
+	if v.leaf == nil || number != v.chain[0] || len(v.leaf.blocks) == 0 {
 		return t.firstBlock(block, end)
 	}
-	for ; block < end && !d.leaf.has(block); block++ {
+	for ; block < end && !v.leaf.has(block); block++ {
 		if e, err := t.entry(block); err != nil || e != noBlock {
 			break
 		}
@@ -157,12 +157,12 @@ func (d *Disk) firstBlock(i int, block, end int64) int64 {
 	return block
 }
 
-// blockAt is where layer i has a block: the offset of its bitmap, 0 if it does
+// blockAt is where a layer has a block: the offset of its bitmap, 0 if it does
 // not have it, and the bits of the sectors from inBlock on, read into buf.
-func (d *Disk) blockAt(i int, block, inBlock int64, buf []byte) (off int64, bitmap []byte, err error) {
-	l := &d.layers[i]
-	if i == 0 && d.leaf != nil {
-		if lb := d.leaf.blocks[block]; lb != nil {
+func (v *view) blockAt(number int32, block, inBlock int64, buf []byte) (off int64, bitmap []byte, err error) {
+	l := v.layers[number]
+	if v.leaf != nil && number == v.chain[0] {
+		if lb := v.leaf.blocks[block]; lb != nil {
 			return lb.off, lb.bits(inBlock), nil
 		}
 	}

@@ -6,7 +6,7 @@ type mapExtent struct {
 	off   int64  // of the first sector in the file, bytes; an index into errs for failing
 	start uint16 // first sector, counted in the window
 	end   uint16 // behind the last sector
-	layer int32  // index into Disk.layers, or hole, or failing
+	layer int32  // number of the layer in the view, or hole, or failing
 }
 
 // What serves a sector when no layer does.

@@ -3,11 +3,11 @@ package vhd
 // blockMap is the map of a window, made if it must be. No lock is taken when
 // it is there.
 func (d *Disk) blockMap(window int64) *blockMap {
-	if m := d.windows.get(window); m != nil {
+	if m := d.view().windows.get(window); m != nil {
 		m.touch()
 		return m
 	}
-	if d.leaf != nil {
+	if d.syncs != nil {
 		d.mu.RLock()
 		defer d.mu.RUnlock()
 	}
@@ -16,10 +16,11 @@ func (d *Disk) blockMap(window int64) *blockMap {
 
 // blockMapLocked is blockMap for who holds the disk's lock, shared or not.
 func (d *Disk) blockMapLocked(window int64) *blockMap {
-	builder := &d.windows.builders[window%int64(len(d.windows.builders))]
+	windows := d.view().windows
+	builder := &windows.builders[window%int64(len(windows.builders))]
 	builder.Lock()
 	defer builder.Unlock()
-	if m := d.windows.get(window); m != nil {
+	if m := windows.get(window); m != nil {
 		return m
 	}
 	m, cacheable := builder.build(d, window, 0)
@@ -31,7 +32,7 @@ func (d *Disk) blockMapLocked(window int64) *blockMap {
 
 // mapOfSector is the map of a sector's window, for who holds the disk's lock.
 func (d *Disk) mapOfSector(sector int64) *blockMap {
-	if m := d.windows.get(sector / windowSectors); m != nil {
+	if m := d.view().windows.get(sector / windowSectors); m != nil {
 		return m
 	}
 	return d.blockMapLocked(sector / windowSectors)
@@ -39,7 +40,7 @@ func (d *Disk) mapOfSector(sector int64) *blockMap {
 
 // publish makes m the map of a window, in place of the one that is there.
 func (d *Disk) publish(window int64, m *blockMap) {
-	m.slot = d.windows.slot(window)
+	m.slot = d.view().windows.slot(window)
 	if old := m.slot.Swap(m); old != nil {
 		d.cache.remove(old)
 	}
@@ -61,8 +62,8 @@ func (d *Disk) read(p []byte, off int64) (int, error) {
 
 func (d *Disk) readOnce(p []byte, off int64) (int, error) {
 	t := transfer{disk: d, content: content{p: p}}
-	if d.windows == nil { // a fixed leaf, where everything has its place
-		t.to, t.off = len(p), off
+	if v := d.view(); v.windows == nil { // a fixed leaf, where everything has its place
+		t.to, t.off, t.layer = len(p), off, v.chain[0]
 		return t.finish()
 	}
 	for done := 0; done < len(p); {
@@ -143,7 +144,7 @@ func (t *transfer) readOverGaps(m *blockMap, i, done, at int) (last int, ok bool
 func (t *transfer) readSpan(m *blockMap, i, last int, p []byte, at int) error {
 	base := m.extent(i)
 	base.off += int64(at - int(base.start)*SectorSize)
-	if err := t.disk.layers[base.layer].readData(p, base.off); err != nil {
+	if err := t.disk.served(base.layer).readData(p, base.off); err != nil {
 		return err
 	}
 	for j := i + 1; j < last; j++ {
@@ -154,13 +155,17 @@ func (t *transfer) readSpan(m *blockMap, i, last int, p []byte, at int) error {
 		case e.layer == hole:
 			clear(piece)
 		case e.layer != base.layer || e.off != base.off+int64(start): // else it is read already
-			if err := t.disk.layers[e.layer].readData(piece, e.off); err != nil {
+			if err := t.disk.served(e.layer).readData(piece, e.off); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
 }
+
+// served is a layer by the number that a block map has for it. The view that is
+// looked at is no older than the map, so it has the layer.
+func (d *Disk) served(number int32) *layer { return d.view().layers[number] }
 
 // extend adds p[from:to] to what is next to be moved, or moves that first.
 func (t *transfer) extend(layer int32, off int64, from, to int) (int, error) {
@@ -180,7 +185,7 @@ func (t *transfer) finish() (int, error) {
 	if t.from == t.to {
 		return len(t.p), nil
 	}
-	l := &t.disk.layers[t.layer]
+	l := t.disk.served(t.layer)
 	if t.write {
 		if n, err := t.cut(t.from, t.to).writeTo(l.file, t.off); err != nil {
 			return t.from + n, inFile(l.img.name, inPart("data", t.off, err))

@@ -2,8 +2,8 @@ package vhd
 
 // startWriting makes the leaf ready to be written: its blocks are looked at,
 // and what a crashed writer left is mended.
-func (d *Disk) startWriting() error {
-	l := &d.layers[0]
+func (d *Disk) startWriting(v *view) error {
+	l := v.top()
 	d.syncs = &barrier{file: l.file, onFail: d.breakDown}
 	if l.table == nil {
 		return nil
@@ -11,22 +11,14 @@ func (d *Disk) startWriting() error {
 	if err := l.img.checkLocators(); err != nil {
 		return err
 	}
-	s, err := l.img.takeInventory()
-	if err != nil {
+	var err error
+	if v.leaf, err = newLeaf(l); err != nil {
 		return err
 	}
-	if l.img.tableEnd() > l.img.footerOff {
-		return l.img.corruptTable()
-	}
-	raw, err := l.img.footer.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	d.leaf = newLeaf(l, raw, s)
 	if l.img.NeedsRecovery() {
 		err = d.recover()
 	}
-	if err == nil && d.leaf.space.next > l.img.footerOff {
+	if err == nil && d.leaf().space.next > l.img.footerOff {
 		err = d.completeLastBlock()
 	}
 	return err
@@ -41,12 +33,12 @@ func (m *Image) corruptTable() error {
 // where it is missing, at the end first and then at the start, so that at every
 // moment one of the two is whole (W7). Interrupted, it is done again.
 func (d *Disk) recover() error {
-	m := d.leaf.img
+	m := d.leaf().img
 	if m.footerOff == m.FileSize() { // the end footer is lost
-		if err := d.endFileAt(footerAt(d.leaf.space.next)); err != nil {
+		if err := d.endFileAt(footerAt(d.leaf().space.next)); err != nil {
 			return err
 		}
-		d.leaf.space.fresh = m.footerOff + footerSize
+		d.leaf().space.fresh = m.footerOff + footerSize
 	}
 	if err := d.writeCopy(); err != nil {
 		return err
@@ -57,7 +49,7 @@ func (d *Disk) recover() error {
 
 // writeCopy writes the footer's copy at the file's start.
 func (d *Disk) writeCopy() error {
-	if _, err := writeFull(d.leaf.file, d.leaf.footer, 0); err != nil {
+	if _, err := writeFull(d.leaf().file, d.leaf().footer, 0); err != nil {
 		return inPart("footer", 0, err)
 	}
 	return d.syncs.fsync()
@@ -67,15 +59,15 @@ func (d *Disk) writeCopy() error {
 // behind what is there, it reads as zeros. The footer stands where zeros have
 // to be, so it is cut off first, while the copy is whole.
 func (d *Disk) completeLastBlock() error {
-	m := d.leaf.img
+	m := d.leaf().img
 	if err := d.writeCopy(); err != nil {
 		return err
 	}
-	if err := d.leaf.file.Truncate(m.footerOff); err != nil {
+	if err := d.leaf().file.Truncate(m.footerOff); err != nil {
 		return err
 	}
 	if err := d.syncs.fsync(); err != nil {
 		return err
 	}
-	return d.endFileAt(footerAt(d.leaf.space.next))
+	return d.endFileAt(footerAt(d.leaf().space.next))
 }

@@ -175,7 +175,7 @@ func (m *Image) appendSlots(slots []int64, taken []span, from, to int64) []int64
 // fresh: that it reads as zeros behind the bitmap. The BAT is as it was, so
 // nobody can reach the block yet.
 func (d *Disk) allocate() (off int64, fresh bool, err error) {
-	w := d.leaf
+	w := d.leaf()
 	if n := len(w.space.freeSlots); n > 0 {
 		off = w.space.freeSlots[n-1]
 		w.space.freeSlots = w.space.freeSlots[:n-1]
@@ -207,9 +207,9 @@ func (w *leaf) release(off int64) {
 // grow makes the file longer, for as many slots from off on as is good (W3).
 // If the disk is too full for that, one will do.
 func (d *Disk) grow(off int64) error {
-	m := d.leaf.img
+	m := d.leaf().img
 	unit := min(maxGrowth, m.footer.CurrentSize/growthShare) / m.slotSize()
-	unit = max(1, min(unit, m.nblocks-d.leaf.space.nallocated))
+	unit = max(1, min(unit, m.nblocks-d.leaf().space.nallocated))
 	unit = min(unit, (maxBlockOff-off)/m.slotSize()+1)
 	err := d.moveFooter(off, unit)
 	if err != nil && unit > 1 && m.footerOff < off+m.blockBytes() && d.syncs.err() == nil {
@@ -231,13 +231,13 @@ func (d *Disk) grow(off int64) error {
 // fails the old footer still counts for this writer, and the copy at the start
 // for whoever comes after a crash.
 func (d *Disk) moveFooter(off, nslots int64) error {
-	m := d.leaf.img
+	m := d.leaf().img
 	oldOff, oldSize := m.footerOff, m.FileSize()
 	newOff := footerAt(off + (nslots-1)*m.slotSize() + m.blockBytes())
 	if err := d.appendFooter(newOff, oldSize); err != nil {
-		if d.leaf.file.Truncate(oldSize) != nil {
-			d.leaf.space.junkEnd = max(d.leaf.space.junkEnd, newOff+footerSize)
-			d.leaf.space.fresh = max(d.leaf.space.fresh, newOff+footerSize)
+		if d.leaf().file.Truncate(oldSize) != nil {
+			d.leaf().space.junkEnd = max(d.leaf().space.junkEnd, newOff+footerSize)
+			d.leaf().space.fresh = max(d.leaf().space.fresh, newOff+footerSize)
 		}
 		return inFile(m.name, err)
 	}
@@ -246,8 +246,8 @@ func (d *Disk) moveFooter(off, nslots int64) error {
 	}
 	m.footerOff = newOff
 	m.fileSize.Store(newOff + footerSize)
-	if err := zeroRange(d.leaf.file, oldOff, off+m.bitmapArea-oldOff); err != nil {
-		d.leaf.space.fresh = max(d.leaf.space.fresh, off+m.bitmapArea) // the old footer may still be there
+	if err := zeroRange(d.leaf().file, oldOff, off+m.bitmapArea-oldOff); err != nil {
+		d.leaf().space.fresh = max(d.leaf().space.fresh, off+m.bitmapArea) // the old footer may still be there
 		return inFile(m.name, err)
 	}
 	return nil
@@ -255,15 +255,15 @@ func (d *Disk) moveFooter(off, nslots int64) error {
 
 // appendFooter writes the footer at newOff, behind the file's end at oldSize.
 func (d *Disk) appendFooter(newOff, oldSize int64) error {
-	s := &d.leaf.space
-	ok, err := reserve(d.leaf.file, oldSize, newOff+footerSize-oldSize)
+	s := &d.leaf().space
+	ok, err := reserve(d.leaf().file, oldSize, newOff+footerSize-oldSize)
 	if err != nil {
 		return inPart("footer", newOff, err)
 	}
 	if ok && s.reserved == 0 {
 		s.reserved = oldSize
 	}
-	_, err = writeFull(d.leaf.file, d.leaf.footer, newOff)
+	_, err = writeFull(d.leaf().file, d.leaf().footer, newOff)
 	return inPart("footer", newOff, err)
 }
 
@@ -274,9 +274,9 @@ func (w *leaf) isRagged() bool { return w.space.junkEnd > w.img.footerOff+footer
 // what was kept for growth, by this writer or by one that crashed. The footer
 // is written at its new place before the old one is cut off.
 func (d *Disk) trim() error {
-	m := d.leaf.img
-	tight := footerAt(d.leaf.space.next)+m.slotSize() > m.footerOff
-	if tight && len(d.leaf.space.freeSlots) == 0 && !d.leaf.isRagged() {
+	m := d.leaf().img
+	tight := footerAt(d.leaf().space.next)+m.slotSize() > m.footerOff
+	if tight && len(d.leaf().space.freeSlots) == 0 && !d.leaf().isRagged() {
 		return nil
 	}
 	s, err := m.takeInventory()
@@ -284,17 +284,22 @@ func (d *Disk) trim() error {
 		return err
 	}
 	off := footerAt(s.next)
-	if off+m.slotSize() > m.footerOff && !d.leaf.isRagged() {
+	if off+m.slotSize() > m.footerOff && !d.leaf().isRagged() {
 		return nil
 	}
-	return d.endFileAt(min(off, m.footerOff))
+	if err := d.endFileAt(min(off, m.footerOff)); err != nil {
+		return err
+	}
+	s.fresh = m.footerOff + footerSize
+	d.leaf().space = s
+	return nil
 }
 
 // giveBackReserved punches holes where blocks of a child got their whole space
 // reserved and hold less. What is under clear bits is never read, so it may be
 // gone, or still there, whenever this ends; and an error is none of the caller's.
 func (d *Disk) giveBackReserved() {
-	w := d.leaf
+	w := d.leaf()
 	if w.space.reserved == 0 || !w.hasParent() {
 		return
 	}
@@ -330,14 +335,14 @@ func punchAbsent(f File, off int64, bitmap []byte, sectorsPerBlock int64) {
 // endFileAt makes off, at or in front of the footer and behind all blocks, the
 // place of the footer, and the file end behind it.
 func (d *Disk) endFileAt(off int64) error {
-	m := d.leaf.img
-	if _, err := writeFull(d.leaf.file, d.leaf.footer, off); err != nil {
+	m := d.leaf().img
+	if _, err := writeFull(d.leaf().file, d.leaf().footer, off); err != nil {
 		return inPart("footer", off, err)
 	}
 	if err := d.syncs.fsync(); err != nil {
 		return err
 	}
-	if err := d.leaf.file.Truncate(off + footerSize); err != nil {
+	if err := d.leaf().file.Truncate(off + footerSize); err != nil {
 		return err
 	}
 	m.footerOff = off

@@ -51,14 +51,10 @@ import (
 // one of a file, a read that runs beside a write of the same bytes may get some
 // of the old and some of the new.
 type Disk struct {
-	size    int64
-	layers  []layer // leaf first
-	windows *windowTable
+	opts    Options // as it was opened with
+	current atomic.Pointer[view]
 	cache   *cache
-
-	leaf      *leaf    // of a writable disk with blocks
-	syncs     *barrier // of a writable disk
-	parentErr error    // instead of what only a missing parent holds
+	syncs   *barrier // of a writable disk
 
 	// mu is held shared by overwrites of sectors that the leaf has and by builders
 	// of block maps, exclusively by all that changes who serves a sector.
@@ -74,13 +70,14 @@ type Disk struct {
 }
 
 // Size is the size of the disk in bytes, a multiple of SectorSize.
-func (d *Disk) Size() int64 { return d.size }
+func (d *Disk) Size() int64 { return d.view().size }
 
 // Chain returns the disk's images, leaf first.
 func (d *Disk) Chain() []*Image {
-	chain := make([]*Image, len(d.layers))
-	for i := range d.layers {
-		chain[i] = d.layers[i].img
+	v := d.view()
+	chain := make([]*Image, len(v.chain))
+	for depth := range chain {
+		chain[depth] = v.at(depth).img
 	}
 	return chain
 }
@@ -88,6 +85,7 @@ func (d *Disk) Chain() []*Image {
 // ReadAt implements [io.ReaderAt]. Offset and length need not be whole sectors.
 // At the end of the disk the error is io.EOF.
 func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
+	size := d.Size()
 	switch err := d.usable(); {
 	case err != nil:
 		return 0, err
@@ -95,12 +93,12 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 		return 0, d.outOfRange(off, int64(len(p)))
 	case len(p) == 0:
 		return 0, nil
-	case off >= d.size:
+	case off >= size:
 		return 0, io.EOF
 	}
 	var end error
-	if int64(len(p)) > d.size-off {
-		p, end = p[:d.size-off], io.EOF
+	if int64(len(p)) > size-off {
+		p, end = p[:size-off], io.EOF
 	}
 	n, err := d.read(p, off)
 	if err != nil {
@@ -171,7 +169,9 @@ func (d *Disk) Close() error {
 
 func (d *Disk) closeFiles() error {
 	var err error
-	for _, l := range d.layers {
+	v := d.view()
+	for depth := range v.chain {
+		l := v.at(depth)
 		err = joined(err, inFile(l.img.name, closeFile(l.file)))
 	}
 	return err
@@ -192,18 +192,18 @@ func (d *Disk) writable(off, n int64) error {
 		return err
 	case d.syncs == nil:
 		return d.explain(ErrReadOnly)
-	case off < 0 || n < 0 || n > d.size-off:
+	case off < 0 || n < 0 || n > d.Size()-off:
 		return d.outOfRange(off, n)
 	}
 	return nil
 }
 
 func (d *Disk) outOfRange(off, n int64) error {
-	return d.explain(fmt.Errorf("%w: %d bytes at offset %d of a disk of %d", ErrOutOfRange, n, off, d.size))
+	return d.explain(fmt.Errorf("%w: %d bytes at offset %d of a disk of %d", ErrOutOfRange, n, off, d.Size()))
 }
 
 // explain names the leaf, for an error about the disk.
-func (d *Disk) explain(err error) error { return inFile(d.layers[0].img.name, err) }
+func (d *Disk) explain(err error) error { return inFile(d.view().top().img.name, err) }
 
 // opError is what a call returns for err: a call that raced with Close says so,
 // and not what the operating system thinks of a closed file.

@@ -2,9 +2,6 @@ package vhd
 
 // write writes c, which is on the disk, at off, and says how much of it.
 func (d *Disk) write(c content, off int64) (int, error) {
-	if d.leaf == nil {
-		return d.writeFixed(c, off)
-	}
 	for done := 0; done < len(c.p); {
 		at := off + int64(done)
 		n := int(min(int64(len(c.p)-done), windowSize-at%windowSize))
@@ -17,23 +14,10 @@ func (d *Disk) write(c content, off int64) (int, error) {
 	return len(c.p), nil
 }
 
-// writeFixed writes to a fixed leaf, where every sector has its place.
-func (d *Disk) writeFixed(c content, off int64) (int, error) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if err := d.usable(); err != nil {
-		return 0, err
-	}
-	t := transfer{disk: d, content: c, write: true, to: len(c.p), off: off}
-	return t.finish()
-}
-
 // writePiece writes c to one window.
 func (d *Disk) writePiece(c content, off int64) (int, error) {
-	if (off|int64(len(c.p)))%SectorSize == 0 {
-		if n, written, err := d.overwrite(c, off); written {
-			return n, err
-		}
+	if n, written, err := d.overwrite(c, off); written {
+		return n, err
 	}
 	if err := d.flushIfLarge(); err != nil {
 		return 0, err
@@ -44,7 +28,16 @@ func (d *Disk) writePiece(c content, off int64) (int, error) {
 	if err := d.usable(); err != nil {
 		return 0, err
 	}
+	if d.leaf() == nil {
+		return d.writeFixed(c, off)
+	}
 	return d.writeSectors(c, off)
+}
+
+// writeFixed writes to a fixed leaf, where every sector has its place.
+func (d *Disk) writeFixed(c content, off int64) (int, error) {
+	t := transfer{disk: d, content: c, write: true, to: len(c.p), off: off, layer: d.view().top().number}
+	return t.finish()
 }
 
 // overwrite writes whole sectors that the leaf has already, in place (W1).
@@ -55,10 +48,18 @@ func (d *Disk) overwrite(c content, off int64) (n int, written bool, err error) 
 	if err := d.usable(); err != nil {
 		return 0, true, err
 	}
+	v := d.view()
+	if v.windows == nil {
+		n, err = d.writeFixed(c, off)
+		return n, true, err
+	}
+	if (off|int64(len(c.p)))%SectorSize != 0 {
+		return 0, false, nil
+	}
 	window := off / windowSize
-	m := d.windows.get(window)
+	m := v.windows.get(window)
 	at := int(off - window*windowSize)
-	if m == nil || !m.inLeaf(at/SectorSize, (at+len(c.p))/SectorSize) {
+	if m == nil || !m.isServedBy(v.top().number, at/SectorSize, (at+len(c.p))/SectorSize) {
 		return 0, false, nil
 	}
 	m.touch()
@@ -69,11 +70,11 @@ func (d *Disk) overwrite(c content, off int64) (n int, written bool, err error) 
 	return n, true, err
 }
 
-// inLeaf says whether the leaf serves all sectors of the window from start to
-// end.
-func (m *blockMap) inLeaf(start, end int) bool {
+// isServedBy says whether one layer serves all sectors of the window from start
+// to end.
+func (m *blockMap) isServedBy(number int32, start, end int) bool {
 	for i := m.find(start); i < m.nextents() && int(m.packed[i].start()) < end; i++ {
-		if m.extent(i).layer != 0 {
+		if m.extent(i).layer != number {
 			return false
 		}
 	}
@@ -83,7 +84,8 @@ func (m *blockMap) inLeaf(start, end int) bool {
 // flushIfLarge syncs when what a sync would publish takes much memory.
 func (d *Disk) flushIfLarge() error {
 	d.mu.RLock()
-	large := d.leaf.dirtyCost > maxDirtyCost
+	w := d.leaf()
+	large := w != nil && w.dirtyCost > maxDirtyCost
 	d.mu.RUnlock()
 	if large {
 		return d.sync()
@@ -136,7 +138,7 @@ func (d *Disk) readLocked(p []byte, off int64) (int, error) {
 
 // writeWhole writes whole sectors of one window, and says how many bytes.
 func (d *Disk) writeWhole(c content, sector int64) (done int, err error) {
-	spb := d.leaf.img.sectorsPerBlock
+	spb := d.leaf().img.sectorsPerBlock
 	window := sector / windowSectors
 	news := false
 	for done < len(c.p) {
@@ -149,7 +151,7 @@ func (d *Disk) writeWhole(c content, sector int64) (done int, err error) {
 		news = news || isNew
 		done, sector = done+int(n)*SectorSize, sector+n
 	}
-	if !news && d.windows.get(window) == nil {
+	if !news && d.view().windows.get(window) == nil {
 		d.blockMapLocked(window) // for the next overwrite
 	}
 	return done, nil
@@ -158,7 +160,7 @@ func (d *Disk) writeWhole(c content, sector int64) (done int, err error) {
 // writeBlock writes sectors of one block and notes that they are there, in this
 // order (W2). It says whether that is news.
 func (d *Disk) writeBlock(c content, index, inBlock int64) (news bool, err error) {
-	w := d.leaf
+	w := d.leaf()
 	b, err := w.block(index)
 	if err != nil {
 		return false, err
@@ -180,7 +182,7 @@ func (d *Disk) writeBlock(c content, index, inBlock int64) (news bool, err error
 // writeNewBlock writes the first sectors of a block that gets its place now
 // (W3).
 func (d *Disk) writeNewBlock(c content, b *leafBlock, inBlock int64) error {
-	w := d.leaf
+	w := d.leaf()
 	off, fresh, err := d.allocate()
 	if err != nil {
 		return err
@@ -211,15 +213,16 @@ func (d *Disk) writeNewBlock(c content, b *leafBlock, inBlock int64) error {
 // whoever holds the disk's lock does before giving it back. Maps that were never
 // made need nothing.
 func (d *Disk) remap(b *leafBlock, inBlock, n int64) {
-	first := b.index*d.leaf.img.sectorsPerBlock + inBlock
-	end := min(first+n, d.size/SectorSize)
+	w := d.leaf()
+	first := b.index*w.img.sectorsPerBlock + inBlock
+	end := min(first+n, d.view().size/SectorSize)
 	for first < end {
 		window := first / windowSectors
 		next := min((window+1)*windowSectors, end)
 		start := first - window*windowSectors
 		e := mapExtent{start: inWindow(start), end: inWindow(start + next - first), layer: hole}
 		if b.off != 0 {
-			e.layer, e.off = 0, d.leaf.dataOff(b, first-b.index*d.leaf.img.sectorsPerBlock)
+			e.layer, e.off = w.number, w.dataOff(b, first-b.index*w.img.sectorsPerBlock)
 		}
 		d.noteChange(window, e)
 		first = next
@@ -229,7 +232,7 @@ func (d *Disk) remap(b *leafBlock, inBlock, n int64) {
 // noteChange notes a change of a window's map. Changes that come in order, as
 // nearly all do, make one new map together.
 func (d *Disk) noteChange(window int64, e mapExtent) {
-	w := d.leaf
+	w := d.leaf()
 	if n := len(w.changes); n > 0 && (w.changedWindow != window || e.start < w.changes[n-1].end) {
 		d.publishChanges()
 	}
@@ -238,11 +241,11 @@ func (d *Disk) noteChange(window int64, e mapExtent) {
 
 // publishChanges publishes a map with the changes noted.
 func (d *Disk) publishChanges() {
-	w := d.leaf
-	if len(w.changes) == 0 {
+	w := d.leaf()
+	if w == nil || len(w.changes) == 0 {
 		return
 	}
-	if m := d.windows.get(w.changedWindow); m != nil {
+	if m := d.view().windows.get(w.changedWindow); m != nil {
 		d.publish(w.changedWindow, m.with(w.changes))
 	}
 	w.changes = w.changes[:0]

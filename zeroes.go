@@ -2,16 +2,12 @@ package vhd
 
 // writeZeroes makes n bytes at off, which are on the disk, read as zeros.
 func (d *Disk) writeZeroes(off, n int64) error {
-	if d.leaf == nil {
-		return d.zeroFixed(off, n)
-	}
-	size := max(d.leaf.img.header.BlockSize, windowSize)
 	for n > 0 {
 		if err := d.flushIfLarge(); err != nil {
 			return err
 		}
-		piece := min(n, size-off%size)
-		if err := d.zeroPiece(off, piece); err != nil {
+		piece, err := d.zeroPiece(off, n)
+		if err != nil {
 			return err
 		}
 		off, n = off+piece, n-piece
@@ -19,23 +15,32 @@ func (d *Disk) writeZeroes(off, n int64) error {
 	return nil
 }
 
-func (d *Disk) zeroFixed(off, n int64) error {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if err := d.usable(); err != nil {
-		return err
-	}
-	return inFile(d.layers[0].img.name, zeroRange(d.layers[0].file, off, n))
-}
+// maxFixedPiece is how much of a fixed leaf is zeroed at once, since nobody else
+// writes meanwhile.
+const maxFixedPiece = 64 << 20
 
-// zeroPiece zeroes a piece of one block, or of one window with many.
-func (d *Disk) zeroPiece(off, n int64) error {
+// zeroPiece zeroes as much of n bytes as one call does, and says how much: a piece
+// of one block, or of one window with many.
+func (d *Disk) zeroPiece(off, n int64) (int64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer d.publishChanges()
 	if err := d.usable(); err != nil {
-		return err
+		return 0, err
 	}
+	w := d.leaf()
+	if w == nil {
+		l := d.view().top()
+		n = min(n, maxFixedPiece)
+		return n, inFile(l.img.name, zeroRange(l.file, off, n))
+	}
+	size := max(w.img.header.BlockSize, windowSize)
+	n = min(n, size-off%size)
+	return n, d.zeroInLeaf(off, n)
+}
+
+// zeroInLeaf zeroes a piece of a leaf with blocks.
+func (d *Disk) zeroInLeaf(off, n int64) error {
 	start, end := roundUp(off, SectorSize), (off+n)/SectorSize*SectorSize
 	if start > end { // within one sector
 		return d.zeroPart(off, n)
@@ -44,9 +49,9 @@ func (d *Disk) zeroPiece(off, n int64) error {
 		return err
 	}
 	z := zeroer{disk: d, window: -1}
-	spb := d.leaf.img.sectorsPerBlock
+	spb := d.leaf().img.sectorsPerBlock
 	for sector := start / SectorSize; sector < end/SectorSize; {
-		there := d.firstBlock(0, sector/spb, (end/SectorSize+spb-1)/spb) * spb
+		there := d.view().firstBlock(d.view().chain[0], sector/spb, (end/SectorSize+spb-1)/spb) * spb
 		if e, n := z.serves(sector); e.layer == hole && there > sector {
 			sector += min(n, there-sector) // it reads as zeros, and takes no space
 			continue
@@ -109,14 +114,14 @@ func (z *zeroer) enter(sector int64) {
 // zeroSectors zeroes sectors of one block, from first to end on the disk.
 func (z *zeroer) zeroSectors(first, end int64) error {
 	d := z.disk
-	spb := d.leaf.img.sectorsPerBlock
-	b, err := d.leaf.block(first / spb)
+	spb := d.leaf().img.sectorsPerBlock
+	b, err := d.leaf().block(first / spb)
 	if err != nil {
 		return err
 	}
-	whole := first%spb == 0 && (end%spb == 0 || end*SectorSize == d.size)
+	whole := first%spb == 0 && (end%spb == 0 || end*SectorSize == d.view().size)
 	if b.off != 0 && whole && z.nothingBelow(first, end) {
-		d.leaf.free(b)
+		d.leaf().free(b)
 		d.remap(b, 0, spb)
 		return nil
 	}
@@ -125,8 +130,8 @@ func (z *zeroer) zeroSectors(first, end int64) error {
 		n = min(n, end-first)
 		switch e.layer {
 		case hole: // nothing below either, and it stays so
-		case 0:
-			err = inFile(d.leaf.img.name, zeroRange(d.leaf.file, e.off, n*SectorSize))
+		case d.leaf().number:
+			err = inFile(d.leaf().img.name, zeroRange(d.leaf().file, e.off, n*SectorSize))
 		default:
 			err = d.writeZerosAsData(first, n) // W8
 		}
