@@ -125,8 +125,11 @@ func (r *crashRun) look(state *vhdtest.MemFS, how looking) {
 
 func (r *crashRun) lookAt(state *vhdtest.MemFS, how looking) error {
 	w := r.world
-	seen, err := r.lookAtImage(state, leafName, w.promise)
+	seen, err := r.lookAtImage(state, w.leafName(), w.promise)
 	if err != nil {
+		return err
+	}
+	if err := r.lookAtSnapshot(state, seen); err != nil {
 		return err
 	}
 	if err := r.lookAtMade(state); err != nil {
@@ -139,6 +142,28 @@ func (r *crashRun) lookAt(state *vhdtest.MemFS, how looking) error {
 	}
 	if parent, _ := state.ReadFile(baseName); !bytes.Equal(parent, w.leaf.parent) {
 		return errors.New("P3: the parent changed")
+	}
+	for i, content := range w.below {
+		if _, err := r.lookAtImage(state, w.names[i], content); err != nil {
+			return fmt.Errorf("P3: the parent %s: %w", w.names[i], err)
+		}
+	}
+	return nil
+}
+
+// lookAtSnapshot looks at a snapshot that is on its way: if it is there, it reads
+// as the image below does.
+func (r *crashRun) lookAtSnapshot(state *vhdtest.MemFS, seen []byte) error {
+	name := r.world.snapping
+	if _, err := state.Stat(name); name == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	content, err := r.lookAtImage(state, name, r.world.promise)
+	if err == nil && !bytes.Equal(content, seen) {
+		err = errors.New("it does not read as what it is a snapshot of")
+	}
+	if err != nil {
+		return fmt.Errorf("the snapshot on its way: %w", err)
 	}
 	return nil
 }
@@ -209,7 +234,7 @@ func (r *crashRun) recover(state *vhdtest.MemFS, seen []byte, how looking) error
 			r.look(storage.Crash(r.rng), how-1)
 		}
 	}
-	disk, err := vhd.Open(leafName, &vhd.Options{FS: storage, Writable: true})
+	disk, err := vhd.Open(w.leafName(), &vhd.Options{FS: storage, Writable: true})
 	if err != nil {
 		return fmt.Errorf("P3: %w", err)
 	}

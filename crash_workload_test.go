@@ -91,7 +91,7 @@ func (e *everyCrash) choose(r *crashRun) {
 		e.changes = changes
 	}
 	for pick := range vhdtest.EveryPick() {
-		state := r.world.storage.CrashWith(pick, leafName, newName)
+		state := r.world.storage.CrashWith(pick, crashingNames...)
 		hash := e.hash(state)
 		if e.read[hash] {
 			continue
@@ -107,10 +107,13 @@ func (e *everyCrash) choose(r *crashRun) {
 	}
 }
 
+// crashingNames are of the files that short workloads change.
+var crashingNames = []string{leafName, newName, "snapshot-1.vhd", "snapshot-2.vhd", "snapshot-3.vhd"}
+
 func (e *everyCrash) hash(state *vhdtest.MemFS) uint64 {
 	var h maphash.Hash
 	h.SetSeed(e.seed)
-	for _, name := range []string{leafName, newName} {
+	for _, name := range crashingNames {
 		if file, err := state.ReadFile(name); err == nil {
 			_, _ = h.WriteString(name)
 			_, _ = h.Write(file)

@@ -82,7 +82,7 @@ func (c *creation) create() (*Disk, error) {
 	}
 	disk, err := c.open()
 	if err != nil && !errors.Is(err, ErrLocked) { // unless it is somebody else's by now
-		err = joined(err, dir.fs.Remove(dir.name))
+		err = joined(err, dir.takeBack())
 	}
 	return disk, err
 }
@@ -103,20 +103,8 @@ func (c *creation) fillIn() error {
 	if n.diskType != Differencing && c.opts.Parent != "" {
 		return fmt.Errorf("%w: a %v disk has no parent", fs.ErrInvalid, n.diskType)
 	}
-	if n.blockSize == 0 {
-		n.blockSize = defaultBlockSize
-	}
-	if n.time.IsZero() {
-		n.time = time.Now() //nolint:forbidigo // the one place where an image gets its time
-		if _, err := encodeTime(n.time); err != nil {
-			n.time = time.Time{} // a clock gone wrong is no reason to fail
-		}
-	}
-	if n.id == (uuid.UUID{}) {
-		var err error
-		if n.id, err = uuid.NewRandom(); err != nil {
-			return err
-		}
+	if err := n.fillIn(); err != nil {
+		return err
 	}
 	if n.diskType != Differencing {
 		return nil
@@ -205,20 +193,26 @@ func relativeTo(dir, name string) (string, bool) {
 
 // open opens the image that has come into being, on top of its parents.
 func (c *creation) open() (*Disk, error) {
-	leaf := chain{opts: &c.opts.Options}
-	l, err := leaf.openLeaf(c.name)
+	l, err := c.openMade()
 	if err != nil {
 		return nil, err
 	}
-	if l.img.footer.ID != c.image.id {
-		return nil, joined(fmt.Errorf("%w: it was replaced while it was made", ErrLocked), closeFile(l.file))
-	}
-	leaf.links = append([]*link{&l}, c.chain.links...)
+	leaf := chain{opts: &c.opts.Options, links: append([]*link{&l}, c.chain.links...)}
 	disk, err := leaf.disk()
 	if err != nil {
 		return nil, joined(err, closeFile(l.file))
 	}
 	return disk, nil
+}
+
+// openMade opens the image that has come into being, and nothing below it.
+func (c *creation) openMade() (link, error) {
+	leaf := chain{opts: &c.opts.Options}
+	l, err := leaf.openLeaf(c.name)
+	if err == nil && l.img.footer.ID != c.image.id {
+		err = joined(fmt.Errorf("%w: it was replaced while it was made", ErrLocked), closeFile(l.file))
+	}
+	return l, err
 }
 
 // directory is where a file comes into being.
@@ -259,6 +253,14 @@ func (d directory) publish(write func(File) error) error {
 		return joined(err, d.fs.Remove(d.name))
 	}
 	return nil
+}
+
+// takeBack takes away what publish made.
+func (d directory) takeBack() error {
+	if err := d.fs.Remove(d.name); err != nil {
+		return err
+	}
+	return d.fs.SyncDir(d.dir)
 }
 
 // fill makes the file temp and makes what write puts in it durable.

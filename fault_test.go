@@ -135,7 +135,7 @@ func (k faultKind) isOf(kind vhdtest.OpKind) bool {
 func (r *faultRun) goOnAfter(s step, stepErr error) error {
 	w := r.world
 	file, _ := errors.AsType[*vhd.FileError](stepErr)
-	ofLeaf := file != nil && file.Name == leafName
+	ofLeaf := file != nil && file.Name == w.leafName()
 	switch {
 	case ofLeaf && errors.Is(stepErr, vhd.ErrBroken) && r.kind.isToldBy(stepErr):
 		if err := r.requireBroken(s); err != nil {

@@ -48,7 +48,7 @@ func (p program) fits(leaf *leafFiles) bool {
 		return false
 	}
 	for _, s := range p {
-		if s.op.name == "crash" || !s.fits(leaf) || len(s.beside) > 0 && !s.op.letsOthersIn || len(s.beside) > 4 {
+		if s.op.name == "crash" || !s.fits(leaf) || !s.letsIn() || len(s.beside) > 4 {
 			return false
 		}
 		for _, b := range s.beside {

@@ -32,6 +32,18 @@ func closeFile(f File) error {
 	return f.Close()
 }
 
+// share makes a writer's lock one that readers share.
+func (mode LockMode) share(f File) error {
+	if mode == LockNone {
+		return nil
+	}
+	err := shareLock(f)
+	if errors.Is(err, errCannotLock) || mode == LockBestEffort && !errors.Is(err, ErrLocked) {
+		return nil
+	}
+	return err
+}
+
 // lock locks f until it is closed with closeFile.
 func (mode LockMode) lock(f File, exclusive bool) error {
 	if mode == LockNone {

@@ -51,12 +51,32 @@ func lockFile(f File, exclusive bool) error {
 	return err
 }
 
+// shareLock makes a writer's locks those of a reader. At every moment others find
+// it locked against writers.
+func shareLock(f File) error {
+	err := onDescriptor(f, func(fd uintptr) error {
+		if err := setLock(fd, lockReads); err != nil {
+			return err
+		}
+		if err := clearLocks(fd, lockWrites, 1); err != nil {
+			return err
+		}
+		return clearLocks(fd, lockResizes, 1)
+	})
+	if errors.Is(err, errors.ErrUnsupported) && !isErrno(err) {
+		return errCannotLock
+	}
+	return err
+}
+
 // unlockFile gives the locks back.
 func unlockFile(f File) {
-	_ = onDescriptor(f, func(fd uintptr) error {
-		lock := unix.Flock_t{Type: unix.F_UNLCK, Whence: io.SeekStart, Start: lockReads, Len: lockNoResizers - lockReads + 1}
-		return unix.FcntlFlock(fd, unix.F_OFD_SETLK, &lock)
-	})
+	_ = onDescriptor(f, func(fd uintptr) error { return clearLocks(fd, lockReads, lockNoResizers-lockReads+1) })
+}
+
+func clearLocks(fd uintptr, at, n int64) error {
+	lock := unix.Flock_t{Type: unix.F_UNLCK, Whence: io.SeekStart, Start: at, Len: n}
+	return unix.FcntlFlock(fd, unix.F_OFD_SETLK, &lock)
 }
 
 func isErrno(err error) bool {

@@ -5,4 +5,6 @@ package vhd
 // lockFile does nothing: there are no locks here.
 func lockFile(File, bool) error { return errCannotLock }
 
+func shareLock(File) error { return errCannotLock }
+
 func unlockFile(File) {}

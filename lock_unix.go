@@ -23,6 +23,9 @@ func lockFile(f File, exclusive bool) error {
 	return err
 }
 
+// shareLock makes a writer's lock that of a reader.
+func shareLock(f File) error { return lockFile(f, false) }
+
 // unlockFile gives the lock back.
 func unlockFile(f File) { _ = flock(f, unix.LOCK_UN) }
 

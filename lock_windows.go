@@ -32,6 +32,16 @@ func lockFile(f File, exclusive bool) error {
 	return fmt.Errorf("the file can not be locked: %w", err)
 }
 
+// shareLock makes a writer's lock that of a reader. The handle has both for a
+// moment, as Windows allows.
+func shareLock(f File) error {
+	if err := lockFile(f, false); err != nil {
+		return err
+	}
+	at := windows.Overlapped{OffsetHigh: lockOff >> 32}
+	return onDescriptor(f, func(fd uintptr) error { return windows.UnlockFileEx(windows.Handle(fd), 0, 1, 0, &at) })
+}
+
 // unlockFile does nothing: the lock ends with the handle, which no other
 // process has.
 func unlockFile(File) {}

@@ -47,6 +47,25 @@ type newParent struct {
 	relative string // to the child's directory; empty: there is none, on another drive
 }
 
+// fillIn puts what the caller left to us in place of zeros.
+func (n *newImage) fillIn() error {
+	if n.blockSize == 0 {
+		n.blockSize = defaultBlockSize
+	}
+	if n.time.IsZero() {
+		n.time = time.Now() //nolint:forbidigo // the one place where an image gets its time
+		if _, err := encodeTime(n.time); err != nil {
+			n.time = time.Time{} // a clock gone wrong is no reason to fail
+		}
+	}
+	if n.id != (uuid.UUID{}) {
+		return nil
+	}
+	var err error
+	n.id, err = uuid.NewRandom()
+	return err
+}
+
 // check is why the image can't be made.
 func (n *newImage) check() error {
 	limit := int64(MaxDynamicSize)

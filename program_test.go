@@ -143,12 +143,12 @@ func (d *drawing) step(op *operation) step {
 	if op.most > 0 {
 		s.piece = d.piece(op.most)
 	}
-	if !op.letsOthersIn {
+	if op.letsOthersIn == 0 {
 		return s
 	}
 	for range d.rng.IntN(3) {
 		other := d.operation(func(op *operation) bool { return op.most > 0 })
-		s.beside = append(s.beside, interjection{at: d.rng.IntN(4), step: d.step(other)})
+		s.beside = append(s.beside, interjection{at: d.rng.IntN(op.letsOthersIn), step: d.step(other)})
 	}
 	return s
 }
@@ -167,6 +167,11 @@ func (d *drawing) piece(most int) piece {
 	n := max(d.rng.IntN(most)/unit, 1) * unit
 	d.last = piece{off, min(n, d.size-off)}
 	return d.last
+}
+
+// letsIn says whether all that is done beside the step can be.
+func (s step) letsIn() bool {
+	return !slices.ContainsFunc(s.beside, func(b interjection) bool { return b.at >= s.op.letsOthersIn })
 }
 
 // shorter yields programs that do a little less, those that do much less first.

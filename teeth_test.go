@@ -46,7 +46,7 @@ var mistakes = []mistake{
 	m.footerOff = newOff`, `
 	m.footerOff = newOff`}}},
 	{"W3: a stale footer read as a bitmap", []edit{
-		{"space.go", `zeroRange(d.leaf.file, oldOff, off+m.bitmapArea-oldOff)`, `zeroRange(d.leaf.file, oldOff, 0)`},
+		{"space.go", `zeroRange(d.leaf().file, oldOff, off+m.bitmapArea-oldOff)`, `zeroRange(d.leaf().file, oldOff, 0)`},
 		{"flush.go", unreachable, `
 	if err := error(nil); err != nil {`},
 		{"flush.go", published, `
@@ -61,9 +61,9 @@ var mistakes = []mistake{
 			return err
 		}
 	}
-	d.publishEpoch(e)`, `
+	d.publishEpoch(mu, e)`, `
 	}
-	d.publishEpoch(e)`}}},
+	d.publishEpoch(mu, e)`}}},
 	{"W4: a live bitmap in a sync", []edit{{"flush.go", `copy(area, b.bitmap[b.dirtyFrom*SectorSize:])`, `copy(area, b.block.bitmap[b.dirtyFrom*SectorSize:])`}}},
 	{"W5: the BAT before the bitmap", []edit{
 		{"flush.go", unreachable, `
@@ -96,6 +96,8 @@ var mistakes = []mistake{
 	}`}}},
 	{"W10: reused space as it was", []edit{{"write.go", `if !w.hasParent() && !fresh {`, `if false && fresh {`}}},
 	{"W11: another try after a failed fsync", []edit{{"flush.go", `return b.onFail(err)`, `return err`}}},
+	{"a snapshot of what is not durable", []edit{{"snapshot.go", `if err := d.settle(); err != nil {`, `if err := error(nil); err != nil {`}}},
+	{"a snapshot, and writes to what is below", []edit{{"snapshot.go", `d.current.Store(after)`, `_ = after`}}},
 	{"a new file's name before its content", []edit{{"create.go", `err = f.Sync()`, `err = nil`}}},
 	{"a new file without a sync of its directory", []edit{{"create.go", `if err := d.fs.SyncDir(d.dir); err != nil {`, `if err := error(nil); err != nil {`}}},
 }

@@ -22,8 +22,9 @@ type operation struct {
 	often int // in programs that are drawn, beside the others
 	most  int // bytes of the piece of the disk that it takes; 0: it takes none
 
-	// letsOthersIn says that others can write while it is at work.
-	letsOthersIn bool
+	// letsOthersIn is before how many of its changes others can write, the first
+	// ones; before the others they would have to wait.
+	letsOthersIn int
 	// short are the steps that every short workload is made of, on the tiny
 	// disk: two blocks of four sectors, of which the very first is in the leaf.
 	short []string
@@ -43,7 +44,7 @@ var operations = []*operation{
 		short: []string{"zero 0+512", "zero 0+2048", "zero 1536+1024"},
 	},
 	{
-		name: "sync", often: 5, letsOthersIn: true, run: (*world).sync,
+		name: "sync", often: 5, letsOthersIn: 4, run: (*world).sync,
 		short: []string{
 			"sync", "sync | 0 write 512+512", "sync | 1 write 1024+512", "sync | 1 write 2048+512", "sync | 0 zero 0+2048",
 			"sync | 1 zero 0+2048", "sync | 1 zero 2048+2048", "sync | 2 write 1024+512",
@@ -51,6 +52,10 @@ var operations = []*operation{
 	},
 	{name: "grow", often: 1, run: (*world).grow},
 	{name: "create", often: 1, run: (*world).create, short: []string{"create"}},
+	{
+		name: "snapshot", often: 1, letsOthersIn: 1, run: (*world).snapshot,
+		short: []string{"snapshot", "snapshot | 0 write 512+512"},
+	},
 	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
 }
 
@@ -181,13 +186,17 @@ type world struct {
 	promise *promise
 	version int // of the last stamp
 
+	names    []string   // of the leaf, and of those that were, the newest last
+	below    []*promise // what these read as, for good
+	snapping string     // the name of a snapshot on its way, or of one that failed
+
 	made *promise // of the image that create makes; nil: there is none
 	// madeSafely says that its name is durable.
 	madeSafely bool
 }
 
 func newWorld(leaf *leafFiles, rng *rand.Rand) *world {
-	w := &world{leaf: leaf, rng: rng, promise: newPromise(leaf.content), version: 1}
+	w := &world{leaf: leaf, rng: rng, promise: newPromise(leaf.content), version: 1, names: []string{leafName}}
 	w.setStorage(leaf.files)
 	return w
 }
@@ -195,6 +204,9 @@ func newWorld(leaf *leafFiles, rng *rand.Rand) *world {
 func (w *world) setStorage(found *vhdtest.MemFS) {
 	w.storage = vhdtest.NewCrashFS(found, w.leaf.storage)
 	w.storage.OnOp = func(op vhdtest.Op) {
+		if slices.Contains(w.names[:len(w.names)-1], op.Name) {
+			w.othersErr = fmt.Errorf("P3: a parent is changed: %v", op)
+		}
 		w.letOthersIn(op)
 		if w.onOp != nil {
 			w.onOp(op)
@@ -243,7 +255,7 @@ func (w *world) fs() vhd.FS {
 
 // open opens the leaf. If that fails, the disk is as it was: none, or closed.
 func (w *world) open() error {
-	disk, err := vhd.Open(leafName, &vhd.Options{FS: w.fs(), Writable: true, CacheSize: w.leaf.cacheSize})
+	disk, err := vhd.Open(w.leafName(), &vhd.Options{FS: w.fs(), Writable: true, CacheSize: w.leaf.cacheSize})
 	if err != nil {
 		return err
 	}
@@ -305,7 +317,7 @@ func (w *world) grow(step) error {
 
 // holds says whether every block that the piece lies in is in the leaf.
 func (w *world) holds(p piece) bool {
-	if w.leaf.leaf == vhd.Fixed {
+	if w.leaf.leaf == vhd.Fixed && len(w.names) == 1 {
 		return true
 	}
 	blockSize := int(w.leaf.blockSize)
@@ -346,6 +358,35 @@ func (w *world) close() error {
 	w.promise.synced(mark)
 	return nil
 }
+
+// leafName is the name of the leaf by now.
+func (w *world) leafName() string { return w.names[len(w.names)-1] }
+
+// snapshot puts a new leaf on top. Until that is done, or if it fails, the old one
+// is what counts; a new one that is there reads the same.
+func (w *world) snapshot(step) error {
+	if len(w.names) > maxSnapshots {
+		return nil
+	}
+	mark := w.promise.mark()
+	w.snapping = fmt.Sprintf("snapshot-%d.vhd", len(w.names))
+	opts := w.leaf.options(nil, vhd.Differencing, byte(10+len(w.names)))
+	opts.Parent = ""
+	if err := w.disk.Snapshot(w.snapping, opts); err != nil {
+		return err
+	}
+	w.promise.synced(mark)
+	content := make([]byte, 0, w.promise.size())
+	for sector := range w.promise.versions {
+		content = append(content, w.promise.now(sector)...)
+	}
+	w.below = append(w.below, newPromise(content))
+	w.names, w.snapping = append(w.names, w.snapping), ""
+	return nil
+}
+
+// maxSnapshots are as many as a program makes.
+const maxSnapshots = 3
 
 // create makes a sibling of the leaf, once.
 func (w *world) create(step) error {

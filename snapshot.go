@@ -1,0 +1,142 @@
+package vhd
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+)
+
+// Snapshot makes a differencing disk called name on top of the disk's leaf. What
+// the disk holds stays in the image that was the leaf, which is not written to
+// any more; writes go to the new one from now on. Reads and writes may go on
+// meanwhile: writes wait while what was written before is made durable and the
+// new image comes into being. It appears under its name whole, or not at all, as
+// with Create.
+//
+// Of opts, BlockSize, ID and Time are used. Type may be Differencing or zero;
+// Size the disk's or zero; Parent must be empty, as what is below is the disk's
+// leaf. FS, Root, Lock and all else that Options has are the disk's own.
+//
+// After a failure the disk goes on as it was, and there is no new image. A file
+// that has the name already is left alone: the error matches [fs.ErrExist]. A
+// disk opened by OpenChain, whose images have no names to be found by, has no
+// snapshots: ErrUnsupported.
+func (d *Disk) Snapshot(name string, opts CreateOptions) error {
+	if err := d.writable(0, 0); err != nil {
+		return err
+	}
+	s := snapshot{creation: creation{name: name, opts: &opts}, disk: d}
+	if err := s.prepare(); err != nil {
+		return inFile(name, err)
+	}
+	if err := d.sync(); err != nil { // most of the work, while writes go on
+		return d.opError(err)
+	}
+	return d.opError(s.take())
+}
+
+// snapshot is one on its way.
+type snapshot struct {
+	creation
+	disk *Disk
+}
+
+// prepare checks what the caller asks for.
+func (s *snapshot) prepare() error {
+	v := s.disk.view()
+	leaf := v.top().img
+	switch {
+	case s.name == "":
+		return fmt.Errorf("%w: an image needs a name", fs.ErrInvalid)
+	case leaf.name == "":
+		return fmt.Errorf("%w: a snapshot of a disk whose images have no names", ErrUnsupported)
+	case s.opts.Type != 0 && s.opts.Type != Differencing:
+		return fmt.Errorf("%w: a snapshot is a differencing disk, not a %v one", fs.ErrInvalid, s.opts.Type)
+	case s.opts.Size != 0 && s.opts.Size != v.size:
+		return fmt.Errorf("%w: a snapshot of %d bytes of a disk of %d", fs.ErrInvalid, s.opts.Size, v.size)
+	case s.opts.Parent != "":
+		return fmt.Errorf("%w: a snapshot's parent is the disk's leaf", fs.ErrInvalid)
+	case len(v.chain) >= s.disk.opts.maxDepth():
+		return fmt.Errorf("%w: more than %d images", ErrChainTooDeep, s.disk.opts.maxDepth())
+	case len(v.layers) >= maxLayers:
+		return fmt.Errorf("%w: %d images on one open disk", ErrUnsupported, len(v.layers))
+	}
+	s.opts.Options = s.disk.opts
+	s.opts.Parent = leaf.name
+	s.image = newImage{diskType: Differencing, size: v.size, blockSize: s.opts.BlockSize, id: s.opts.ID, time: s.opts.Time}
+	if err := s.image.fillIn(); err != nil {
+		return err
+	}
+	return s.image.check()
+}
+
+// take freezes the disk, makes the new image and puts it on top.
+func (s *snapshot) take() error {
+	d := s.disk
+	d.syncs.syncMu.Lock()
+	defer d.syncs.syncMu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	if err := d.settle(); err != nil {
+		return err
+	}
+	if err := s.describeParent(); err != nil {
+		return err
+	}
+	dir, err := s.directory()
+	if err != nil {
+		return inFile(s.name, err)
+	}
+	if err := dir.publish(s.image.write); err != nil {
+		return inFile(s.name, err)
+	}
+	if err := s.putOnTop(); err != nil {
+		return inFile(s.name, joined(err, dir.takeBack()))
+	}
+	return nil
+}
+
+// describeParent notes what the new image records of the leaf, which is not
+// written to any more.
+func (s *snapshot) describeParent() error {
+	leaf := s.disk.view().top()
+	info, err := leaf.file.Stat()
+	if err != nil {
+		return err
+	}
+	absolute, relative, err := s.parentPaths()
+	if err != nil {
+		return err
+	}
+	s.image.parent = &newParent{id: leaf.img.footer.ID, modified: info.ModTime(), absolute: absolute, relative: relative}
+	return nil
+}
+
+// putOnTop makes the new image the leaf.
+func (s *snapshot) putOnTop() error {
+	d := s.disk
+	made, err := s.openMade()
+	if err != nil {
+		return err
+	}
+	before := d.view()
+	l := newLayer(len(before.layers), made.img, made.file, d.cache)
+	after := &view{size: before.size, windows: before.windows, parentErr: before.parentErr}
+	after.layers = append(slices.Clone(before.layers), l)
+	after.setChain(slices.Insert(slices.Clone(before.chain), 0, l.number))
+	if after.windows == nil {
+		after.windows = newWindowTable(after.size)
+	}
+	if after.leaf, err = newLeaf(l); err == nil {
+		err = s.opts.Lock.share(before.top().file)
+	}
+	if err != nil {
+		return joined(err, closeFile(made.file))
+	}
+	d.syncs.guard(made.file)
+	d.current.Store(after)
+	return nil
+}

@@ -1,0 +1,308 @@
+package vhd_test
+
+import (
+	"bytes"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-vhd/vhd"
+	"github.com/go-vhd/vhd/internal/vhdtest"
+)
+
+// snapshotKinds are the leaves that snapshots are taken of.
+var snapshotKinds = []struct {
+	name string
+	opts vhd.CreateOptions
+}{
+	{"a fixed disk", vhd.CreateOptions{Type: vhd.Fixed, Size: 5<<20 + 512}},
+	{"a dynamic disk", vhd.CreateOptions{Size: 5<<20 + 512}},
+	{"a dynamic disk of small blocks", vhd.CreateOptions{Size: 5<<20 + 512, BlockSize: 4096}},
+	{"a child", vhd.CreateOptions{Parent: "base.vhd", BlockSize: 512 << 10}},
+}
+
+func forEachSnapshotKind(t *testing.T, test func(t *testing.T, dir string, disk *vhd.Disk)) {
+	t.Helper()
+	for _, kind := range snapshotKinds {
+		t.Run("of "+kind.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if kind.opts.Parent != "" {
+				base, err := vhd.Create(filepath.Join(dir, "base.vhd"), vhd.CreateOptions{Size: 5<<20 + 512})
+				require.NoError(t, err)
+				require.NoError(t, base.Close())
+				kind.opts.Parent = filepath.Join(dir, "base.vhd")
+			}
+			disk, err := vhd.Create(filepath.Join(dir, "first.vhd"), kind.opts)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = disk.Close() }) // of a test that failed
+			test(t, dir, disk)
+		})
+	}
+}
+
+// fillAtRandom writes some pieces, of sectors and of bytes, to a disk and to its
+// model.
+func fillAtRandom(t testing.TB, disk *vhd.Disk, model []byte, rng *rand.Rand) {
+	t.Helper()
+	for range 40 {
+		off := rng.IntN(len(model))
+		n := min(1+rng.IntN(60<<10), len(model)-off)
+		if rng.IntN(2) == 0 {
+			off, n = off/vhd.SectorSize*vhd.SectorSize, max(n/vhd.SectorSize, 1)*vhd.SectorSize
+		}
+		p := bytes.Repeat([]byte{byte(1 + rng.IntN(255))}, n)
+		if rng.IntN(8) == 0 {
+			clear(p)
+			require.NoError(t, disk.WriteZeroes(int64(off), int64(n)))
+		} else {
+			_, err := disk.WriteAt(p, int64(off))
+			require.NoError(t, err)
+		}
+		copy(model[off:], p)
+	}
+}
+
+func TestASnapshotKeepsWhatWasAndTakesWhatComes(t *testing.T) {
+	forEachSnapshotKind(t, func(t *testing.T, dir string, disk *vhd.Disk) {
+		t.Helper()
+		rng := rand.New(rand.NewPCG(1, 1))
+		name := func(n int) string {
+			return filepath.Join(dir, []string{"first.vhd", "second.vhd", "third.vhd", "fourth.vhd"}[n])
+		}
+		model := make([]byte, disk.Size())
+		depth := len(disk.Chain())
+		var before [][]byte // what each image read as when it got a child
+		var files [][]byte
+		for n := 1; n < 4; n++ {
+			fillAtRandom(t, disk, model, rng)
+			require.NoError(t, disk.Snapshot(name(n), vhd.CreateOptions{}))
+			require.Len(t, disk.Chain(), depth+n)
+			require.Equal(t, name(n), disk.Chain()[0].Name())
+			requireSameBytes(t, model, readAll(t, disk, disk.Size()), 0)
+			file, err := os.ReadFile(name(n - 1))
+			require.NoError(t, err)
+			before, files = append(before, bytes.Clone(model)), append(files, file)
+		}
+		fillAtRandom(t, disk, model, rng)
+		requireSameBytes(t, model, readAll(t, disk, disk.Size()), 0)
+		require.NoError(t, disk.Close())
+
+		for n, want := range before {
+			file, err := os.ReadFile(name(n))
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(files[n], file), "%s was changed as a parent", name(n))
+			requireReadsAs(t, name(n), want)
+			t.Run("7-Zip reads what was", func(t *testing.T) {
+				requireSameBytes(t, want, vhdtest.SevenZip.Content(t, name(n)), 0)
+			})
+		}
+		requireReadsAs(t, name(3), model)
+		t.Run("7-Zip reads what is", func(t *testing.T) {
+			requireSameBytes(t, model, vhdtest.SevenZip.Content(t, name(3)), 0)
+		})
+	})
+}
+
+func requireReadsAs(t testing.TB, name string, want []byte) {
+	t.Helper()
+	disk, err := vhd.Open(name, nil)
+	require.NoError(t, err)
+	defer disk.Close()
+	require.False(t, disk.Chain()[0].NeedsRecovery())
+	requireSameBytes(t, want, readAll(t, disk, disk.Size()), 0)
+}
+
+func TestASnapshotRecordsItsParentAsWindowsDoes(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first.vhd"), filepath.Join(dir, "second.vhd")
+	disk, err := vhd.Create(first, vhd.CreateOptions{Size: 4 << 20})
+	require.NoError(t, err)
+	_, err = disk.WriteAt([]byte("some"), 0)
+	require.NoError(t, err)
+	id, made := uuid.UUID{7}, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	require.NoError(t, disk.Snapshot(second, vhd.CreateOptions{ID: id, Time: made, BlockSize: 1 << 20}))
+
+	leaf, parent := disk.Chain()[0], disk.Chain()[1]
+	header, ok := leaf.Header()
+	require.True(t, ok)
+	require.Equal(t, vhd.Differencing, leaf.Footer().Type)
+	require.Equal(t, id, leaf.Footer().ID)
+	require.True(t, made.Equal(leaf.Footer().Time))
+	require.Equal(t, int64(1<<20), header.BlockSize)
+	require.Equal(t, parent.Footer().ID, header.ParentID)
+	require.Contains(t, leaf.ParentRefs(), vhd.ParentRef{Origin: "W2ru", Path: `.\first.vhd`})
+	require.NoError(t, disk.Close())
+	info, err := os.Stat(first) // nothing has written to it since
+	require.NoError(t, err)
+	require.True(t, info.ModTime().Truncate(time.Second).Equal(header.ParentTime), "the parent's time, in whole seconds")
+}
+
+func TestASnapshotThatFailsLeavesTheDiskAsItWas(t *testing.T) {
+	forEachSnapshotKind(t, func(t *testing.T, dir string, disk *vhd.Disk) {
+		t.Helper()
+		model := make([]byte, disk.Size())
+		rng := rand.New(rand.NewPCG(2, 2))
+		fillAtRandom(t, disk, model, rng)
+		there := filepath.Join(dir, "there")
+		require.NoError(t, os.WriteFile(there, []byte("something else"), 0o600))
+
+		chain := len(disk.Chain())
+		for _, wrong := range []struct {
+			name string
+			opts vhd.CreateOptions
+			want error
+		}{
+			{there, vhd.CreateOptions{}, fs.ErrExist},
+			{"", vhd.CreateOptions{}, fs.ErrInvalid},
+			{filepath.Join(dir, "nowhere", "new.vhd"), vhd.CreateOptions{}, fs.ErrNotExist},
+			{filepath.Join(dir, "new.vhd"), vhd.CreateOptions{Type: vhd.Dynamic}, fs.ErrInvalid},
+			{filepath.Join(dir, "new.vhd"), vhd.CreateOptions{Size: 1 << 20}, fs.ErrInvalid},
+			{filepath.Join(dir, "new.vhd"), vhd.CreateOptions{Parent: "base.vhd"}, fs.ErrInvalid},
+			{filepath.Join(dir, "new.vhd"), vhd.CreateOptions{BlockSize: 1000}, fs.ErrInvalid},
+		} {
+			err := disk.Snapshot(wrong.name, wrong.opts)
+			require.ErrorIs(t, err, wrong.want)
+			require.Len(t, disk.Chain(), chain)
+			fillAtRandom(t, disk, model, rng)
+		}
+		require.NoFileExists(t, filepath.Join(dir, "new.vhd"))
+		file, err := os.ReadFile(there)
+		require.NoError(t, err)
+		require.Equal(t, "something else", string(file))
+		requireSameBytes(t, model, readAll(t, disk, disk.Size()), 0)
+		require.NoError(t, disk.Close())
+		requireReadsAs(t, filepath.Join(dir, "first.vhd"), model)
+	})
+}
+
+func TestOnlyAnOpenWritableDiskTakesSnapshots(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "disk.vhd")
+	disk, err := vhd.Create(name, vhd.CreateOptions{Size: 1 << 20})
+	require.NoError(t, err)
+	require.NoError(t, disk.Close())
+	require.ErrorIs(t, disk.Snapshot(filepath.Join(dir, "new.vhd"), vhd.CreateOptions{}), vhd.ErrClosed)
+
+	disk, err = vhd.Open(name, nil)
+	require.NoError(t, err)
+	require.ErrorIs(t, disk.Snapshot(filepath.Join(dir, "new.vhd"), vhd.CreateOptions{}), vhd.ErrReadOnly)
+	require.NoError(t, disk.Close())
+
+	disk, err = vhd.Open(name, &vhd.Options{Writable: true, MaxDepth: 2})
+	require.NoError(t, err)
+	require.NoError(t, disk.Snapshot(filepath.Join(dir, "new.vhd"), vhd.CreateOptions{}))
+	require.ErrorIs(t, disk.Snapshot(filepath.Join(dir, "newer.vhd"), vhd.CreateOptions{}), vhd.ErrChainTooDeep)
+	require.NoError(t, disk.Close())
+}
+
+func TestAFormerLeafIsSharedByReadersAndKeptFromWriters(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first.vhd"), filepath.Join(dir, "second.vhd")
+	disk, err := vhd.Create(first, vhd.CreateOptions{Size: 1 << 20})
+	require.NoError(t, err)
+	_, err = vhd.Open(first, nil)
+	require.ErrorIs(t, err, vhd.ErrLocked)
+	require.NoError(t, disk.Snapshot(second, vhd.CreateOptions{}))
+
+	_, err = vhd.Open(first, &vhd.Options{Writable: true})
+	require.ErrorIs(t, err, vhd.ErrLocked)
+	_, err = vhd.Open(second, nil)
+	require.ErrorIs(t, err, vhd.ErrLocked)
+	reader, err := vhd.Open(first, nil)
+	require.NoError(t, err)
+	require.NoError(t, reader.Close())
+	require.NoError(t, disk.Close())
+	writer, err := vhd.Open(second, &vhd.Options{Writable: true})
+	require.NoError(t, err)
+	require.NoError(t, writer.Close())
+}
+
+// Readers and writers of sectors of their own notice nothing of snapshots that
+// are taken beside them.
+func TestReadersAndWritersGoOnBesideSnapshots(t *testing.T) {
+	forEachSnapshotKind(t, func(t *testing.T, dir string, disk *vhd.Disk) {
+		t.Helper()
+		const workers, snapshots = 4, 5
+		stop := make(chan struct{})
+		var group sync.WaitGroup
+		contents := make([][]byte, workers)
+		share := disk.Size() / workers / vhd.SectorSize * vhd.SectorSize
+		for worker := range workers {
+			contents[worker] = make([]byte, share)
+			group.Go(func() { writeOwnShare(t, disk, contents[worker], int64(worker)*share, stop) })
+		}
+		group.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					for _, err := range disk.Extents(0, disk.Size()) {
+						assertNoError(t, err)
+					}
+				}
+			}
+		})
+		for n := range snapshots {
+			assertNoError(t, disk.Snapshot(filepath.Join(dir, string(rune('a'+n))+".vhd"), vhd.CreateOptions{}))
+		}
+		close(stop)
+		group.Wait()
+		require.NoError(t, disk.Close())
+
+		last, err := vhd.Open(filepath.Join(dir, string(rune('a'+snapshots-1))+".vhd"), nil)
+		require.NoError(t, err)
+		defer last.Close()
+		for worker, want := range contents {
+			got := make([]byte, share)
+			_, err := last.ReadAt(got, int64(worker)*share)
+			require.NoError(t, err)
+			requireSameBytes(t, want, got, int64(worker)*share)
+		}
+	})
+}
+
+// writeOwnShare writes to a part of the disk that nobody else writes to, and reads
+// back what it wrote, until stop is closed.
+func writeOwnShare(t testing.TB, disk *vhd.Disk, content []byte, at int64, stop <-chan struct{}) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(3, uint64(at)))
+	for round := 0; ; round++ {
+		select {
+		case <-stop:
+			if round > 50 {
+				return
+			}
+		default:
+		}
+		off := rng.IntN(len(content))
+		n := min(1+rng.IntN(8<<10), len(content)-off)
+		p := bytes.Repeat([]byte{byte(1 + rng.IntN(255))}, n)
+		_, err := disk.WriteAt(p, at+int64(off))
+		assertNoError(t, err)
+		copy(content[off:], p)
+		from := rng.IntN(len(content))
+		got := make([]byte, min(16<<10, len(content)-from))
+		_, err = disk.ReadAt(got, at+int64(from))
+		assertNoError(t, err)
+		if !bytes.Equal(content[from:][:len(got)], got) {
+			t.Errorf("what is at %d is not what was written", at+int64(from))
+			return
+		}
+	}
+}
+
+// assertNoError is for goroutines that may not end a test.
+func assertNoError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+}
