@@ -8,7 +8,8 @@
 //
 // [Open] opens a child and the parents that it needs. Sectors that the child
 // does not hold are read from the nearest parent that does; writes stay in the
-// child. [Create] makes images. [Disk.Export] and [Disk.Import] copy a disk's
+// child. [Create] makes images, [Disk.Snapshot] makes a child of an open disk and
+// goes on in it. [Disk.Export] and [Disk.Import] copy a disk's
 // content out and in, as raw bytes. [Inspect] looks at one file and follows
 // nothing.
 //

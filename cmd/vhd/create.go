@@ -43,7 +43,7 @@ unless -s says otherwise; the parent must not be written any more.`,
 			}
 			return runCreate(a, m, args[0], cmd.OutOrStdout())
 		},
-		SuggestFor:            []string{"new", "snapshot"},
+		SuggestFor:            []string{"new"},
 		DisableFlagsInUseLine: true,
 	}
 	cmd.Flags().VarP(&m.size, "size", "s", "of the disk: bytes, or with K, M, G or T behind the number")

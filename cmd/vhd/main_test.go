@@ -136,6 +136,8 @@ func TestACommandLineThatCanNotBeUnderstood(t *testing.T) {
 		{"map", "vhd map: FILE is missing"},
 		{"create -s 1G dir/", `vhd create: FILE is "dir/", a directory`},
 		{"export leaf.vhd", "vhd export: OUT.raw is missing"},
+		{"snapshot leaf.vhd", "vhd snapshot: NEW is missing"},
+		{"snapshot --block-size 1000 leaf.vhd new.vhd", "vhd snapshot: the block size is a power of two from 512 to 256M"},
 		{"import in.raw", "vhd import: FILE is missing"},
 		{"import -t differencing in.raw x.vhd", "vhd import: raw content becomes a fixed or a dynamic image"},
 		{"import --block-size 3M in.raw x.vhd", "vhd import: the block size is a power of two from 512 to 256M"},

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-vhd/vhd/internal/vhdtest"
+)
+
+func TestSnapshotPutsANewImageOnTop(t *testing.T) {
+	enter(t)
+	testChain(t)
+	want := vhdtest.SevenZip.Content(t, "leaf.vhd")
+	require.Contains(t, succeed(t, "snapshot", "leaf.vhd", "new.vhd"), " on top of leaf.vhd, a chain of 3 images\n")
+	info := decode[imageInfo](t, succeed(t, "info", "--output", "json", "new.vhd"))
+	require.Equal(t, `.\leaf.vhd`, info.BackingFilename)
+	require.Equal(t, want, vhdtest.SevenZip.Content(t, "new.vhd"))
+}
+
+func TestSnapshotDoesNotReplaceAFile(t *testing.T) {
+	enter(t)
+	testChain(t)
+	writeFile(t, "new.vhd", []byte("precious"))
+	require.Equal(t, "vhd: new.vhd: file already exists\nhint: "+hintExists+"\n", refuse(t, "snapshot", "leaf.vhd", "new.vhd"))
+	require.Equal(t, "precious", string(readFile(t, "new.vhd")))
+}
+
+func TestSnapshotRefusesWhatItCanNotDo(t *testing.T) {
+	enter(t)
+	testChain(t)
+	require.Contains(t, refuse(t, "snapshot", "none.vhd", "new.vhd"), "none.vhd: no such file or directory")
+	require.NoFileExists(t, "new.vhd")
+}
