@@ -87,6 +87,7 @@ func (c *chainMachine) run(t *rapid.T) {
 		"sync":            c.sync,
 		"reopen":          c.reopen,
 		"new child":       c.newChild,
+		"snapshot":        c.snapshot,
 		"pass the end":    c.passTheEnd,
 		"read at the end": c.readAtTheEnd,
 	})
@@ -135,7 +136,7 @@ func (c *chainMachine) createBase(t *rapid.T) {
 
 func (c *chainMachine) create(t *rapid.T, opts vhd.CreateOptions) {
 	t.Helper()
-	name := fmt.Sprintf("%s%d.vhd", c.prefix, len(c.names))
+	name := c.nextName()
 	if len(c.names) == 0 && c.opts.FS != nil {
 		require.NoError(t, c.opts.FS.(*vhdtest.MemFS).MkdirAll(c.prefix))
 	}
@@ -143,6 +144,8 @@ func (c *chainMachine) create(t *rapid.T, opts vhd.CreateOptions) {
 	require.NoError(t, err)
 	c.disk, c.names = disk, append(c.names, name)
 }
+
+func (c *chainMachine) nextName() string { return fmt.Sprintf("%s%d.vhd", c.prefix, len(c.names)) }
 
 func (c *chainMachine) newChild(t *rapid.T) {
 	if c.model.Depth() >= maxModelDepth {
@@ -163,6 +166,25 @@ func (c *chainMachine) newChild(t *rapid.T) {
 	c.model.NewChild(size)
 	c.blockSize = opts.BlockSize
 	require.Equal(t, size, c.disk.Size())
+	require.Len(t, c.disk.Chain(), c.model.Depth()+1)
+}
+
+// snapshot puts a child of the same size on top while the disk is open.
+func (c *chainMachine) snapshot(t *rapid.T) {
+	if c.model.Depth() >= maxModelDepth {
+		t.Skip("deep enough")
+	}
+	blockSize := drawBlockSize(t)
+	if c.model.Size() > blockSize*400 && blockSize < 4096 {
+		blockSize = 4096
+	}
+	name := c.nextName()
+	require.NoError(t, c.disk.Snapshot(name, vhd.CreateOptions{BlockSize: blockSize}))
+	parent := c.names[len(c.names)-1]
+	c.sums[parent] = c.sum(t, parent)
+	c.names = append(c.names, name)
+	c.model.NewChild(c.model.Size())
+	c.blockSize = blockSize
 	require.Len(t, c.disk.Chain(), c.model.Depth()+1)
 }
 
