@@ -2,6 +2,7 @@ package vhd
 
 import (
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -134,7 +135,7 @@ func (m *blockMap) with(changes []mapExtent) *blockMap {
 
 // newBlockMap makes a map of extents that are in order and abut.
 func newBlockMap(extents []mapExtent, errs []error) *blockMap {
-	m := &blockMap{packed: make([]packedExtent, 0, len(extents)+1)}
+	m := &blockMap{packed: slices.Grow([]packedExtent(nil), len(extents)+1)} // whose cap is what it takes in memory
 	end := mapExtent{layer: hole}
 	for _, e := range extents {
 		m.packed = append(m.packed, e.pack())

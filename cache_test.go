@@ -1,7 +1,11 @@
 package vhd_test
 
 import (
+	"bytes"
+	"io/fs"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,4 +39,94 @@ func TestTheCacheStaysSmallThoughAllThatItHoldsIsErrors(t *testing.T) {
 	}
 	require.Less(t, liveBytes()-before, int64(4*cacheSize))
 	runtime.KeepAlive(disk)
+}
+
+// Blocks that were only overwritten are as the file says, also while what others
+// wrote is on its way there, and need not be kept.
+func TestOverwritesBesideASyncTakeNoMemory(t *testing.T) {
+	const nblocks, block = 40_000, 2 << 20
+	fsys := &syncHookFS{MemFS: vhdtest.NewMemFS()}
+	opts := vhd.Options{FS: fsys, Lock: vhd.LockNone, CacheSize: 1 << 20, Writable: true}
+	d, err := vhd.Create("x.vhd", vhd.CreateOptions{Options: opts, Size: nblocks * block, BlockSize: block})
+	require.NoError(t, err)
+	touchAll := func() {
+		for i := range int64(nblocks) {
+			_, err := d.WriteAt([]byte{1}, i*block)
+			require.NoError(t, err)
+		}
+	}
+	touchAll()
+	require.NoError(t, d.Close())
+	d, err = vhd.Open("x.vhd", &opts)
+	require.NoError(t, err)
+
+	before, beside := liveBytes(), int64(0)
+	once := sync.OnceFunc(func() {
+		touchAll()
+		beside = liveBytes() - before
+	})
+	fsys.beforeSync.Store(&once)
+	require.NoError(t, d.Sync())
+	require.Positive(t, beside)
+	require.Less(t, beside, int64(10<<20))
+	require.NoError(t, d.Close())
+}
+
+// syncHookFS calls beforeSync before each fsync, and beforeWrite before each
+// write.
+type syncHookFS struct {
+	*vhdtest.MemFS
+	beforeSync, beforeWrite atomic.Pointer[func()]
+}
+
+func (f *syncHookFS) OpenFile(name string, flag int, perm fs.FileMode) (vhd.File, error) {
+	file, err := f.MemFS.OpenFile(name, flag, perm)
+	return &syncHookFile{file, f}, err
+}
+
+type syncHookFile struct {
+	vhd.File
+	fs *syncHookFS
+}
+
+func (f *syncHookFile) Sync() error {
+	if hook := f.fs.beforeSync.Load(); hook != nil {
+		(*hook)()
+	}
+	return f.File.Sync()
+}
+
+func (f *syncHookFile) WriteAt(p []byte, off int64) (int, error) {
+	if hook := f.fs.beforeWrite.Load(); hook != nil {
+		(*hook)()
+	}
+	return f.File.WriteAt(p, off)
+}
+
+// A writer that waits for the storage holds the disk's lock; who reads what has
+// its map must not wait for that. If it did, this test would not end.
+func TestReadsThatFindTheirMapTakeNoLock(t *testing.T) {
+	fsys := &syncHookFS{MemFS: vhdtest.NewMemFS()}
+	d, err := vhd.Create("x.vhd", vhd.CreateOptions{Options: vhd.Options{FS: fsys, Lock: vhd.LockNone}, Size: 64 << 20})
+	require.NoError(t, err)
+	want := bytes.Repeat([]byte("x"), 4096)
+	_, err = d.WriteAt(want, 0)
+	require.NoError(t, err)
+	got := make([]byte, 4096)
+	_, err = d.ReadAt(got, 0)
+	require.NoError(t, err)
+	reads := 0
+	read := func() {
+		clear(got)
+		_, err := d.ReadAt(got, 0)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		reads++
+	}
+	fsys.beforeWrite.Store(&read)
+	_, err = d.WriteAt(want, 8<<20) // to a new block
+	require.NoError(t, err)
+	fsys.beforeWrite.Store(nil)
+	require.Positive(t, reads)
+	require.NoError(t, d.Close())
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -281,5 +282,81 @@ func TestAnExportNeverHasAnotherBlocksBytes(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, isZeros(got[:block]))
 	require.True(t, bytes.Equal(next, got[4*block:][:block]) || isZeros(got[4*block:][:block]))
+	require.NoError(t, d.Close())
+}
+
+// What an image has lost since it was opened is no hole.
+func TestAnExportOfAnImageThatWasCutOffFails(t *testing.T) {
+	for _, diskType := range []vhd.DiskType{vhd.Fixed, vhd.Dynamic} {
+		t.Run(diskType.String(), func(t *testing.T) {
+			dir := t.TempDir()
+			name := filepath.Join(dir, "x.vhd")
+			d, err := vhd.Create(name, vhd.CreateOptions{Size: 8 << 20, Type: diskType})
+			require.NoError(t, err)
+			_, err = d.WriteAt(bytes.Repeat([]byte("data"), 2<<20), 0)
+			require.NoError(t, err)
+			require.NoError(t, d.Close())
+			d, err = vhd.Open(name, nil)
+			require.NoError(t, err)
+			defer d.Close()
+			require.NoError(t, os.Truncate(name, 3<<20))
+			out, err := os.Create(filepath.Join(dir, "out"))
+			require.NoError(t, err)
+			defer out.Close()
+			n, err := d.Export(t.Context(), out, vhd.ExportOptions{})
+			require.ErrorIs(t, err, vhd.ErrFormat)
+			require.LessOrEqual(t, n, int64(3<<20))
+		})
+	}
+}
+
+// A read is not begun anew for ever because space is freed beside it.
+func TestALongReadEndsBesideOneThatFrees(t *testing.T) {
+	const size, block = 32 << 20, 64 << 10
+	fsys := &hookedFS{MemFS: vhdtest.NewMemFS()}
+	d, err := vhd.Create("x.vhd", vhd.CreateOptions{Options: vhd.Options{FS: fsys, Lock: vhd.LockNone}, Size: size, BlockSize: block})
+	require.NoError(t, err)
+	content := bytes.Repeat([]byte("x"), size)
+	_, err = d.WriteAt(content, 0)
+	require.NoError(t, err)
+	require.NoError(t, d.Sync())
+
+	var calls atomic.Int64
+	freed := make(chan struct{}, 1)
+	hook := func(int64) { // no faster than one that frees
+		if calls.Add(1)%64 == 0 {
+			select {
+			case <-freed:
+			default:
+				runtime.Gosched()
+			}
+		}
+	}
+	fsys.hook.Store(&hook)
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		for round := 0; ; round++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			assertNoError(t, d.WriteZeroes(0, block))
+			assertNoError(t, d.Sync())
+			_, err := d.WriteAt(content[:block], 0)
+			assertNoError(t, err)
+			select {
+			case freed <- struct{}{}:
+			default:
+			}
+		}
+	})
+	got := make([]byte, size-block)
+	_, err = d.ReadAt(got, block)
+	close(stop)
+	group.Wait()
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(content[block:], got))
 	require.NoError(t, d.Close())
 }

@@ -229,3 +229,27 @@ func TestZeroingManySmallBlocksReadsEveryBitmapOnce(t *testing.T) {
 	require.NoError(t, child.disk.WriteZeroes(0, 1<<20))
 	require.LessOrEqual(t, r.rec.Count(vhdtest.OpRead), 4*(256+1), "of each block, a few times")
 }
+
+// A window behind the parent's end has no block of it, not even where its last
+// block is larger than a window.
+func TestAChildMayBeFarLargerThanItsParent(t *testing.T) {
+	for _, c := range []struct {
+		parent, blockSize, child int64
+	}{{32 << 20, 16 << 20, 40 << 30}, {0, 4 << 20, 16 << 20}, {1 << 20, 256 << 20, 1 << 30}} {
+		base := vhdtest.NewDynamic(c.parent)
+		base.BlockSize = c.blockSize
+		child := vhdtest.NewChild(base, "1.vhd")
+		child.Size = c.child
+		disk, _ := countedChain(t, vhd.Options{}, child, base)
+		for _, off := range []int64{0, c.parent, c.parent + 2<<20, c.child / 2, c.child - 512} {
+			got := bytes.Repeat([]byte{1}, 512)
+			_, err := disk.ReadAt(got, off)
+			require.NoError(t, err)
+			require.True(t, isZeros(got), "at %d", off)
+		}
+		for e, err := range disk.Extents(0, disk.Size()) {
+			require.NoError(t, err)
+			require.Equal(t, vhd.Extent{Length: c.child, Depth: vhd.Hole}, e)
+		}
+	}
+}

@@ -137,7 +137,8 @@ func stretches(p []byte, unit int) iter.Seq[stretch] {
 func isZero(p []byte) bool { return bytes.Equal(p, zeroBytes[:len(p)]) }
 
 // dataOf yields the pieces of a file between off and end that may hold anything
-// but zeros: all of it where holes can't be told. It moves the file's position.
+// but zeros: all of it where holes can't be told, and what is behind the file's
+// end, for who reads it to find out. It moves the file's position.
 func dataOf(r io.ReaderAt, off, end int64) iter.Seq2[int64, int64] {
 	return func(yield func(from, to int64) bool) {
 		for off < end {
@@ -158,7 +159,7 @@ func nextData(r io.ReaderAt, off, end int64) (from, to int64) {
 	}
 	from, err := f.Seek(off, seekData)
 	if errors.Is(err, errNoData) {
-		return end, end
+		return behindFile(f, off, end), end
 	}
 	if err != nil || from < off {
 		return off, end // it can't tell
@@ -171,6 +172,15 @@ func nextData(r io.ReaderAt, off, end int64) (from, to int64) {
 		return from, end
 	}
 	return from, min(to, end)
+}
+
+// behindFile is where what is behind the file's end begins, between off and end.
+func behindFile(f *os.File, off, end int64) int64 {
+	info, err := f.Stat()
+	if err != nil {
+		return off
+	}
+	return min(max(off, info.Size()), end)
 }
 
 // cutFile is a file whose bytes from end on read as zeros.

@@ -133,11 +133,11 @@ func (d *Disk) takeEpoch(mu sync.Locker) *epoch {
 			block: b, off: b.off, moved: b.off != b.published, bitmap: slices.Clone(b.bitmap),
 			dirtyFrom: b.dirtyFrom, dirtyTo: b.dirtyTo,
 		})
-		b.dirtyFrom, b.dirtyTo = 0, 0
+		b.dirtyFrom, b.dirtyTo, b.flushing = 0, 0, true
 	}
 	slices.SortFunc(e.blocks, func(x, y epochBlock) int { return cmp.Compare(x.block.index, y.block.index) })
 	clear(w.dirty)
-	w.dirtyCost, w.freed, w.flushing = 0, nil, true
+	w.dirtyCost, w.freed, w.nflushing = 0, nil, len(e.blocks)
 	return e
 }
 
@@ -145,11 +145,12 @@ func (d *Disk) takeEpoch(mu sync.Locker) *epoch {
 func (d *Disk) returnEpoch(mu sync.Locker, e *epoch) {
 	mu.Lock()
 	defer mu.Unlock()
+	w := d.leaf()
 	for _, b := range e.blocks {
-		d.leaf().touch(b.block, b.dirtyFrom*bitsPerSector, (b.dirtyTo-b.dirtyFrom)*bitsPerSector)
+		b.block.flushing = false
+		w.touch(b.block, b.dirtyFrom*bitsPerSector, (b.dirtyTo-b.dirtyFrom)*bitsPerSector)
 	}
-	d.leaf().freed = append(d.leaf().freed, e.freed...)
-	d.leaf().flushing = false
+	w.freed, w.nflushing = append(w.freed, e.freed...), 0
 }
 
 // publishEpoch notes that the file says what the epoch does. Blocks that it
@@ -160,11 +161,12 @@ func (d *Disk) publishEpoch(mu sync.Locker, e *epoch) {
 	w := d.leaf()
 	for _, b := range e.blocks {
 		b.block.published = b.off
+		b.block.flushing = false
 		if b.moved {
 			w.table.forget(b.block.index)
 		}
 	}
-	w.flushing = false
+	w.nflushing = 0
 	w.trimClean()
 	if len(e.freed) == 0 {
 		return

@@ -14,8 +14,8 @@ type ImportOptions struct {
 	Progress func(done, total int64)
 }
 
-// Import makes the first size bytes of the disk those of r. Zeros take no space,
-// except over a parent's data. A size that is negative or more than Size is
+// Import makes the first size bytes of the disk those of r. Blocks of nothing but
+// zeros take no space, except over a parent's data. A size that is negative or more than Size is
 // ErrOutOfRange, and nothing is written. If r ends before, that is
 // io.ErrUnexpectedEOF; other errors of r are returned as they are. Any later
 // error, and the end of ctx, leave a part of the content imported.
@@ -42,7 +42,10 @@ func (d *Disk) Import(ctx context.Context, r io.ReaderAt, size int64, opts Impor
 }
 
 func (d *Disk) importPiece(r io.ReaderAt, buf []byte, off, end int64) error {
-	zeros := pendingZeros{disk: d, blank: d.isBlank(off, end)}
+	zeros := pendingZeros{disk: d, pieceEnd: end}
+	if w := d.leaf(); w == nil || !w.hasParent() { // later, one sector would make a block of it
+		zeros.ask(off)
+	}
 	for from, to := range dataOf(r, off, end) {
 		zeros.add(off, from)
 		for off = from; off < to; {
@@ -63,12 +66,25 @@ func (d *Disk) importPiece(r io.ReaderAt, buf []byte, off, end int64) error {
 // pendingZeros are zeros that are written once it is known how far they go.
 type pendingZeros struct {
 	disk     *Disk
-	blank    bool // all is zeros already
+	pieceEnd int64
+	asked    bool
+	blank    bool // all is zeros already, but for what was imported in front
 	off, end int64
+}
+
+// ask finds out about what is from off on, before any of it is imported. Who
+// imports no zeros over a parent's data needs not to know, and spares the parent.
+func (z *pendingZeros) ask(off int64) {
+	if !z.asked {
+		z.asked, z.blank = true, z.disk.isBlank(off, z.pieceEnd)
+	}
 }
 
 // add adds zeros behind those that are there, or the first.
 func (z *pendingZeros) add(off, end int64) {
+	if off < end {
+		z.ask(off)
+	}
 	if z.off == z.end {
 		z.off = off
 	}

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -172,3 +174,82 @@ type fileView struct {
 }
 
 func (v fileView) ReadAt(p []byte, off int64) (int, error) { return v.File.ReadAt(p, v.off+off) }
+
+// Behind the end of a file there are no holes.
+func TestImportOfAFileThatIsTooShort(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "in"))
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = f.Write(bytes.Repeat([]byte("data"), 1<<18))
+	require.NoError(t, err)
+	for _, size := range []int64{1<<20 + 1, 3 << 20, 8 << 20} {
+		d, err := vhd.Create("x.vhd", vhd.CreateOptions{Options: vhd.Options{FS: vhdtest.NewMemFS()}, Size: 8 << 20})
+		require.NoError(t, err)
+		require.ErrorIs(t, d.Import(t.Context(), f, size, vhd.ImportOptions{}), io.ErrUnexpectedEOF)
+		require.NoError(t, d.Close())
+	}
+}
+
+// What is zeros is written as such wherever any of it is something else, not only
+// where a piece begins.
+func TestZerosAreImportedOverWhatIsPartlyThere(t *testing.T) {
+	const size = 4 << 20
+	for _, child := range []bool{false, true} {
+		opts := vhd.CreateOptions{Options: vhd.Options{FS: vhdtest.NewMemFS()}, Size: size, BlockSize: 64 << 10}
+		d, err := vhd.Create("base.vhd", opts)
+		require.NoError(t, err)
+		_, err = d.WriteAt([]byte("secret"), 1<<20)
+		require.NoError(t, err)
+		if child {
+			require.NoError(t, d.Close())
+			opts.Parent = "base.vhd"
+			d, err = vhd.Create("child.vhd", opts)
+			require.NoError(t, err)
+		}
+		content := make([]byte, size)
+		copy(content, "some data in front")
+		require.NoError(t, d.Import(t.Context(), bytes.NewReader(content), size, vhd.ImportOptions{}))
+		require.True(t, bytes.Equal(content, contentOf(t, d)), "child: %v", child)
+		require.NoError(t, d.Close())
+	}
+}
+
+func TestImportOfDataDoesNotAskTheParent(t *testing.T) {
+	r := newChildRig(t, vhd.CreateOptions{Size: 12 << 20, BlockSize: 2 << 20})
+	content := bytes.Repeat([]byte("c"), 12<<20)
+	require.NoError(t, r.disk.Import(t.Context(), bytes.NewReader(content), 12<<20, vhd.ImportOptions{}))
+	for _, op := range r.rec.Ops() {
+		require.NotEqual(t, "parent.vhd", op.Name, "%v", op)
+	}
+	require.True(t, bytes.Equal(content, contentOf(t, r.disk)))
+}
+
+// meetingReader is a reader whose first reads wait for one another.
+type meetingReader struct {
+	io.ReaderAt
+	meet func()
+}
+
+func (r meetingReader) ReadAt(p []byte, off int64) (int, error) {
+	r.meet()
+	return r.ReaderAt.ReadAt(p, off)
+}
+
+func TestSeveralPiecesAreImportedAtATime(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		t.Skip("on one processor there is one at a time")
+	}
+	var n atomic.Int32
+	both := make(chan struct{})
+	meet := func() {
+		if n.Add(1) == 2 {
+			close(both)
+		}
+		<-both
+	}
+	d, err := vhd.Create("x.vhd", vhd.CreateOptions{Options: vhd.Options{FS: vhdtest.NewMemFS()}, Size: 8 << 20})
+	require.NoError(t, err)
+	content := bytes.NewReader(make([]byte, 8<<20))
+	require.NoError(t, d.Import(t.Context(), meetingReader{content, meet}, 8<<20, vhd.ImportOptions{}))
+	require.NoError(t, d.Close())
+}

@@ -14,7 +14,7 @@ type leaf struct {
 	freed         []int64              // offsets of blocks that the live state has left (W6)
 	changes       []mapExtent          // of one window's map, in order; publishChanges publishes them
 	changedWindow int64
-	flushing      bool // an epoch is on its way: what it holds is in neither dirty nor the file
+	nflushing     int // blocks of an epoch on its way: what it holds is in neither dirty nor the file
 }
 
 // leafBlock is one block of the leaf as it is by now.
@@ -26,6 +26,7 @@ type leafBlock struct {
 
 	// The sectors of the bitmap that differ from the disk: from, to.
 	dirtyFrom, dirtyTo int64
+	flushing           bool // it is in an epoch on its way
 }
 
 const (
@@ -152,15 +153,12 @@ func (w *leaf) touch(b *leafBlock, inBlock, n int64) {
 
 // trimClean forgets blocks that are as the file says, if there are many.
 func (w *leaf) trimClean() {
-	if w.flushing {
-		return
-	}
-	most := maxCleanCost/w.blockCost() + int64(len(w.dirty))
-	for index := range w.blocks {
+	most := maxCleanCost/w.blockCost() + int64(len(w.dirty)+w.nflushing)
+	for index, b := range w.blocks {
 		if int64(len(w.blocks)) <= most {
 			return
 		}
-		if w.dirty[index] == nil {
+		if w.dirty[index] == nil && !b.flushing {
 			delete(w.blocks, index)
 		}
 	}

@@ -46,6 +46,9 @@ func (b *mapBuilder) ask(number int32) {
 	l := b.view.layers[number]
 	end := int(min(max(l.img.footer.CurrentSize/SectorSize-b.first, 0), int64(b.size)))
 	b.take(mapExtent{start: inWindow(end), end: inWindow(b.size), layer: hole})
+	if end == 0 { // the window is behind the layer's end, and what block it would be in has no entry
+		return
+	}
 	if l.table == nil {
 		b.take(mapExtent{off: b.first * SectorSize, end: inWindow(end), layer: number})
 		return

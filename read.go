@@ -49,15 +49,36 @@ func (d *Disk) publish(window int64, m *blockMap) {
 
 // read reads len(p) bytes at off, which are on the disk. Space of the leaf that
 // was freed and taken again while they were read may have brought another
-// block's bytes: then they are read once more.
+// block's bytes: then they are read once more, and nothing is freed meanwhile.
 func (d *Disk) read(p []byte, off int64) (int, error) {
-	for {
-		before := d.reuses.Load()
-		n, err := d.readOnce(p, off)
-		if d.reuses.Load() == before {
-			return n, err
-		}
+	before := d.reuses.Load()
+	n, err := d.readOnce(p, off)
+	if d.reuses.Load() == before {
+		return n, err
 	}
+	return d.readHeld(p, off)
+}
+
+// readHeld reads window by window, and holds the disk's lock for each.
+func (d *Disk) readHeld(p []byte, off int64) (int, error) {
+	for done := 0; done < len(p); {
+		at := off + int64(done)
+		n := int(min(int64(len(p)-done), windowSize-at%windowSize))
+		if m, err := d.readWindowHeld(p[done:done+n], at); err != nil {
+			return done + m, err
+		}
+		done += n
+	}
+	return len(p), nil
+}
+
+func (d *Disk) readWindowHeld(p []byte, off int64) (int, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.view().windows == nil {
+		return d.readOnce(p, off)
+	}
+	return d.readLocked(p, off)
 }
 
 func (d *Disk) readOnce(p []byte, off int64) (int, error) {

@@ -52,6 +52,30 @@ func (d *fullDisk) Control(func(uintptr)) error {
 func (*fullDisk) Read(func(uintptr) bool) error  { return errors.ErrUnsupported }
 func (*fullDisk) Write(func(uintptr) bool) error { return errors.ErrUnsupported }
 
+// Nor does one that was written in many sessions: each block counts, the first
+// one of a growth too.
+func TestEverySessionGivesBackWhatItReserved(t *testing.T) {
+	dir := t.TempDir()
+	base, child := filepath.Join(dir, "base.vhd"), filepath.Join(dir, "child.vhd")
+	const size, block = 64 << 20, 2 << 20
+	d, err := vhd.Create(base, vhd.CreateOptions{Size: size})
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+	d, err = vhd.Create(child, vhd.CreateOptions{Parent: base})
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+	for session := range int64(5) {
+		d, err := vhd.Open(child, &vhd.Options{Writable: true})
+		require.NoError(t, err)
+		_, err = d.WriteAt(bytes.Repeat([]byte("data"), 1024), session*3*block)
+		require.NoError(t, err)
+		require.NoError(t, d.Close())
+		info, err := os.Stat(child)
+		require.NoError(t, err)
+		require.Less(t, info.Sys().(*syscall.Stat_t).Blocks*512, 64<<10+session*(32<<10), "after session %d", session)
+	}
+}
+
 // A full disk shows when space is reserved, before anything is moved; that it
 // can't be reserved is no reason to fail.
 func TestW3SpaceIsReservedBeforeTheFooterMoves(t *testing.T) {

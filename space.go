@@ -306,7 +306,7 @@ func (d *Disk) giveBackReserved() {
 	bitmap := make([]byte, bitmapBytes(w.img.sectorsPerBlock))
 	_ = w.img.eachBlock(func(block int64, e batEntry) error {
 		off, err := w.img.blockOff(block, e)
-		if err != nil || off < w.space.reserved {
+		if err != nil || off+w.img.blockBytes() <= w.space.reserved {
 			return err
 		}
 		err = readFull(w.file, bitmap, off)

@@ -73,9 +73,9 @@ var mistakes = []mistake{
 	}},
 	{"W6: freed space reused early", []edit{{"leaf.go", `w.freed = append(w.freed, b.off)`, `w.release(b.off)`}}},
 	{"W6: what was freed beside a sync reused with what it freed", []edit{{"flush.go", `
-	w.flushing = false
+	w.nflushing = 0
 	w.trimClean()`, `
-	w.flushing = false
+	w.nflushing = 0
 	e.freed, w.freed = append(e.freed, w.freed...), nil
 	w.trimClean()`}}},
 	{"W4: a sync notes more than it took", []edit{{"flush.go", `b.block.published = b.off`, `b.block.published = b.block.off`}}},
