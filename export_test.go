@@ -321,22 +321,22 @@ func TestALongReadEndsBesideOneThatFrees(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, d.Sync())
 
-	var calls atomic.Int64
-	freed := make(chan struct{}, 1)
-	hook := func(int64) { // no faster than one that frees
-		if calls.Add(1)%64 == 0 {
-			select {
-			case <-freed:
-			default:
-				runtime.Gosched()
-			}
+	var calls, rounds atomic.Int64
+	stop := make(chan struct{})
+	end := sync.OnceFunc(func() { close(stop) })
+	const most = 10 * size / block
+	hook := func(int64) { // waits for one that frees, if that gets on
+		if calls.Add(1) == most {
+			end()
+		}
+		before := rounds.Load()
+		for i := 0; i < 2000 && rounds.Load() == before; i++ {
+			runtime.Gosched()
 		}
 	}
-	fsys.hook.Store(&hook)
-	stop := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() {
-		for round := 0; ; round++ {
+		for {
 			select {
 			case <-stop:
 				return
@@ -346,17 +346,16 @@ func TestALongReadEndsBesideOneThatFrees(t *testing.T) {
 			assertNoError(t, d.Sync())
 			_, err := d.WriteAt(content[:block], 0)
 			assertNoError(t, err)
-			select {
-			case freed <- struct{}{}:
-			default:
-			}
+			rounds.Add(1)
 		}
 	})
+	fsys.hook.Store(&hook)
 	got := make([]byte, size-block)
 	_, err = d.ReadAt(got, block)
-	close(stop)
+	end()
 	group.Wait()
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(content[block:], got))
+	require.Less(t, calls.Load(), int64(most))
 	require.NoError(t, d.Close())
 }
