@@ -10,7 +10,8 @@
 // does not hold are read from the nearest parent that does; writes stay in the
 // child. [Create] makes images. [Disk.Export] and [Disk.Import] copy a disk's
 // content out and in, as raw bytes. [Inspect] looks at one file and follows
-// nothing.
+// nothing. [Check] tells of all that is wrong with an image, also with one that
+// Open refuses.
 //
 // # What is promised
 //
