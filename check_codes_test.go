@@ -290,7 +290,8 @@ var plantedInBlocks = []flaw{
 	plant("block-unaligned", 2048+512, disk(func(img *vhdtest.Image) {
 		img.Blocks[0].Align, img.Blocks[1].Align = 0, 0
 	}), "2 of 2 blocks", "block 2 first"),
-	plant("free-blocks", checkedFirst+512+checkedBlock, disk(func(img *vhdtest.Image) { img.Blocks[1].Gap = 2 * checkedBlock }), "134656 bytes", "would fit: 1"),
+	plant("free-blocks", checkedFirst+512+checkedBlock, disk(func(img *vhdtest.Image) { img.Blocks[1].Gap = 2 * checkedBlock }), "134656 bytes", "fit there: 1"),
+	plant("free-blocks", checkedEnd, disk(func(img *vhdtest.Image) { img.HeaderOff = 1 << 20 }), "909312 bytes", "fit there: 13").with("header-moved"),
 	plant("slack", checkedEnd, disk(func(img *vhdtest.Image) { img.Slack = 4 * checkedBlock }), "262144 bytes"),
 	plant("batmap-wrong", 2560, xensDisk(0, 0), "checksum is 0x00000000"),
 	plant("batmap-wrong", 2560, altered(xensDisk(0, ^uint32(0)), func(_ testing.TB, file []byte) []byte {

@@ -32,10 +32,11 @@ func (k *checkup) checkSpace() (ok bool, err error) {
 func (k *checkup) checkFree(offs []int64, taken []span) {
 	m := k.m
 	var nblocks, n, first int64
-	for from, to := range m.freeSpace(offs, taken) {
+	next := m.behindAll(offs, taken)
+	count := func(from, to int64) {
 		slot := m.slotAt(from)
 		if slot+m.blockBytes() > to {
-			continue
+			return
 		}
 		if n == 0 {
 			first = from
@@ -43,10 +44,18 @@ func (k *checkup) checkFree(offs []int64, taken []span) {
 		nblocks += 1 + (to-slot-m.blockBytes())/m.slotSize()
 		n += to - from
 	}
-	if n > 0 {
-		k.add("free-blocks", first, "Between the blocks are %d bytes that nothing uses; of blocks, so many would fit: %d.", n, nblocks)
+	for from, to := range m.freeSpace(offs, taken) {
+		count(from, to)
 	}
-	if next := m.behindAll(offs, taken); m.hasSlack(next) {
+	if len(offs) > 0 { // there may be more behind the last
+		for from, to := range gaps(taken, offs[len(offs)-1]+m.blockBytes(), next) {
+			count(from, to)
+		}
+	}
+	if n > 0 {
+		k.add("free-blocks", first, "Gaps in the file take %d bytes that nothing uses; so many blocks would fit there: %d.", n, nblocks)
+	}
+	if m.hasSlack(next) {
 		k.add("slack", next, "Behind the last block are %d bytes that nothing uses, in which a block or more would fit.", m.footerOff-next)
 	}
 }
