@@ -87,14 +87,14 @@ func (s *Severity) UnmarshalText(text []byte) error {
 // also tells of images that Open refuses. It changes nothing. What the blocks
 // hold is looked at only where it should be zeros, and file systems never.
 //
-// An image without a finding of SeverityError opens for writing. One that has
-// such findings may be read all the same.
+// An image without a finding of SeverityError opens for writing, if its parents
+// open. One that has such findings may be read all the same.
 //
-// An error means that the check could not be done: the file can't be read, or is
-// locked by a writer; it has no footer at all, which is ErrFormat; or it is of a
-// kind that this package does not know, which is ErrUnsupported. A parent that
-// is missing is a finding, one that is locked or can't be read an error. The end
-// of ctx ends the check, with ctx's error.
+// An error means that the check could not be done: the file can't be read, is no
+// regular file, or is locked by a writer; it has no footer at all, which is
+// ErrFormat; or it is of a kind that this package does not know, which is
+// ErrUnsupported. A parent that is missing is a finding, one that is locked or
+// can't be read an error. The end of ctx ends the check, with ctx's error.
 func Check(ctx context.Context, name string, opts CheckOptions) (*Report, error) {
 	if opts.Writable || opts.Chain && opts.NoParents {
 		return nil, inFile(name, fmt.Errorf("%w: a check neither writes nor does without the parents that it is to check", fs.ErrInvalid))

@@ -1,8 +1,6 @@
 package vhd
 
-import (
-	"slices"
-)
+import "slices"
 
 // placedBlock is a block and where it is: the sector of its bitmap in the upper
 // half, its index in the lower one, so that they sort by place.
@@ -67,11 +65,14 @@ func (k *checkup) place(block int64, e batEntry) error {
 		}
 		return nil
 	}
-	if k.blocks = append(k.blocks, placeBlock(block, e)); int64(len(k.blocks)) > 2*m.mostBlocks() {
+	if k.blocks = append(k.blocks, placeBlock(block, e)); int64(len(k.blocks)) > 2*k.mostApart() {
 		k.keepApart()
 	}
 	return nil
 }
+
+// mostApart is how many blocks fit into the file, the last one cut off.
+func (k *checkup) mostApart() int64 { return k.m.FileSize()/k.m.blockBytes() + 1 }
 
 // keepSound sorts the blocks and keeps those that overlap no other.
 func (k *checkup) keepSound() {

@@ -179,6 +179,18 @@ func cutTable(t testing.TB) []byte {
 	return slices.Concat(file[:checkedEnd+16], file[len(file)-vhdtest.FooterSize:])
 }
 
+// crowdedBehindDisk has more blocks behind the disk's end, all at one sound place, than its file of 4608 bytes could
+// hold: a block takes 1024, as does the header.
+func crowdedBehindDisk(t testing.TB) []byte {
+	t.Helper()
+	img := vhdtest.NewDynamic(4*512, vhdtest.Block{Index: 0})
+	img.BlockSize, img.MaxEntries, img.Entries, img.Slack = 512, 64, map[int]uint32{}, 1024
+	for index := 4; index < 64; index++ {
+		img.Entries[index] = (checkedTable + 512 + 1024) / 512
+	}
+	return img.Build(t)
+}
+
 // xensDisk is a disk with a batmap behind its BAT: the header at 2560, the map at 3072.
 func xensDisk(bits byte, checksum uint32) func(t testing.TB) []byte {
 	return func(t testing.TB) []byte {
@@ -283,6 +295,7 @@ var plantedInBlocks = []flaw{
 	}), "Block 2", "lacks 32768 bytes").with("footer-lost", "bat-past-end"),
 	plant("bat-overlap", checkedTable+4, altered(disk(asIs), entry(1, checkedSecond/512)), "Blocks 0 and 1", "sectors 143 and 143", "66048 bytes"),
 	plant("bat-overlap", checkedTable+4, altered(disk(asIs), entry(1, checkedFirst/512+3)), "Blocks 2 and 1", "sectors 7 and 10", "64512 bytes"),
+	plant("bat-overlap", checkedTable+4*7, crowdedBehindDisk, "behind the disk's end").with("bat-beyond-disk", "table-large"),
 	plant("block-cut", checkedTable, disk(func(img *vhdtest.Image) { img.Blocks[1].Cut = checkedBlock / 2 }), "Block 0", "32768 bytes"),
 	plant("bat-beyond-disk", checkedTable+20, disk(func(img *vhdtest.Image) {
 		img.MaxEntries, img.Entries = 8, map[int]uint32{5: 1 << 31, 7: 0}

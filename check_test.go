@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -323,6 +324,36 @@ func TestCheckTakesTheLockOfAReader(t *testing.T) {
 	_, err = vhd.Check(t.Context(), name, vhd.CheckOptions{Options: vhd.Options{Lock: vhd.LockNone}})
 	require.NoError(t, err)
 	require.NoError(t, writer.Close(), "the check gave its lock back")
+}
+
+// A parent that is being written is not missing: nobody can say what is in it.
+func TestACheckOfAChainEndsAtAParentThatIsLocked(t *testing.T) {
+	dir := t.TempDir()
+	base, leaf := filepath.Join(dir, "base.vhd"), filepath.Join(dir, "disk.vhd")
+	require.NoError(t, os.WriteFile(base, checkedDisk().Build(t), 0o600))
+	require.NoError(t, os.WriteFile(leaf, checkedChild().Build(t), 0o600))
+	writer, err := vhd.Open(base, &vhd.Options{Writable: true})
+	require.NoError(t, err)
+	_, err = vhd.Check(t.Context(), leaf, vhd.CheckOptions{Chain: true})
+	require.ErrorIs(t, err, vhd.ErrLocked)
+	require.Contains(t, err.Error(), "base.vhd")
+	_, err = vhd.Check(t.Context(), leaf, vhd.CheckOptions{})
+	require.NoError(t, err, "alone")
+	require.NoError(t, writer.Close())
+	_, err = vhd.Check(t.Context(), leaf, vhd.CheckOptions{Chain: true})
+	require.NoError(t, err)
+}
+
+// Every name that was tried counts, and a few are told.
+func TestCheckTellsOfManyAttemptsInFewWords(t *testing.T) {
+	img := checkedChild()
+	for slot := range img.Locators {
+		img.Locators[slot] = vhdtest.W2ku(fmt.Sprintf(`C:\%d\b\c\%d.vhd`, slot, slot))
+	}
+	report, err := checkFiles(t, map[string][]byte{"disk.vhd": img.Build(t)}, vhd.CheckOptions{Chain: true})
+	require.NoError(t, err)
+	require.Equal(t, []string{"parent-not-found"}, allCodes(report))
+	require.Regexp(t, `, and 21 more\.$`, report.Findings[0].Message, "4 ends of each of 8 paths, and the header's name")
 }
 
 func TestCheckLeavesFilesAlone(t *testing.T) {
