@@ -83,7 +83,7 @@ func (k *checkup) checkClear(b placedBlock, bitmap []byte, nsectors int64) error
 			continue
 		}
 		if !k.isMore("bitmap-clear-data") {
-			k.add("bitmap-clear-data", b.off(), "Block %d has data under clear bits of its sector bitmap, at sector %d of the block first: it reads as zeros here, and some software reads the data.",
+			k.add("bitmap-clear-data", b.off(), "Block %d has data under clear bits of its sector bitmap, first at its sector %d: it reads as zeros here, and some software reads the data.",
 				b.index(), (at-dataOff)/SectorSize)
 		}
 		return nil

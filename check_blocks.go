@@ -173,7 +173,7 @@ func (k *checkup) checkBehindDisk() error {
 		return nil
 	})
 	if n > 0 {
-		k.add("bat-beyond-disk", m.header.TableOffset+first*batEntrySize, "Entry %d of the BAT, behind the disk's end, is in use, as are %d behind it; nothing reads them.", first, n-1)
+		k.add("bat-beyond-disk", m.header.TableOffset+first*batEntrySize, "Entry %d of the BAT, behind the disk's end, is in use, and so are %d more behind it; nothing reads them.", first, n-1)
 	}
 	return err
 }

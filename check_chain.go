@@ -42,7 +42,7 @@ func linkWithout(l *link) *Image {
 func (c *checking) nextParent(k *checkup) error {
 	child := c.chain.last()
 	if err := c.chain.check(len(c.chain.links)); errors.Is(err, ErrChainTooDeep) {
-		k.add("chain-depth", k.parentOff(), "The chain is deeper than %d images; the rest of it was not looked at.", c.opts.maxDepth())
+		k.add("chain-depth", k.parentOff(), "The chain has more than %d images; the rest of it was not looked at.", c.opts.maxDepth())
 		return nil
 	}
 	parent, err := c.chain.findParent(child)
@@ -79,6 +79,10 @@ func (k *checkup) addNoParent(err error) error {
 		if !errors.Is(lost.Err, reason.err) {
 			continue
 		}
+		why := reason.err // which the attempts tell more of
+		if reason.code == "parent-not-found" {
+			why = lost.Err
+		}
 		var tried []string
 		for _, a := range lost.Attempts[:min(len(lost.Attempts), maxAttempts)] {
 			tried = append(tried, a.String())
@@ -89,7 +93,7 @@ func (k *checkup) addNoParent(err error) error {
 		if len(tried) == 0 {
 			tried = []string{"nothing, as the image names none"}
 		}
-		k.add(reason.code, k.parentOff(), "The image's parent can not be opened: %s; tried %s.", bare(lost.Err), strings.Join(tried, ", "))
+		k.add(reason.code, k.parentOff(), "The image's parent can not be opened: %s; tried %s.", bare(why), strings.Join(tried, ", "))
 		return nil
 	}
 	return err

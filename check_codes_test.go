@@ -215,10 +215,10 @@ var plantedInFooters = []flaw{
 	plant("footer-checksum", checkedEnd+64, altered(disk(asIs), flip(-300)), "at the file's end is damaged", "checksum"),
 	plant("footer-version", checkedEnd+12, altered(disk(asIs), inEnd(12, 4, 2<<16)), "0x00020000"),
 	plant("footer-size", checkedEnd+40, altered(disk(asIs), inEnd(40, 8, 1<<63)), "original size 9223372036854775808"),
-	plant("copy-lost", 0, disk(func(img *vhdtest.Image) { img.Copy = vhdtest.CopyLost }), "the copy", "zeros"),
-	plant("copy-checksum", 64, altered(disk(asIs), flip(200)), "the copy", "damaged"),
-	plant("copy-version", 12, altered(disk(asIs), inCopy(12, 4, 2<<16)), "the copy", "0x00020000"),
-	plant("copy-size", 48, altered(disk(asIs), inCopy(48, 8, 1<<63)), "the copy", "current size 9223372036854775808"),
+	plant("copy-lost", 0, disk(func(img *vhdtest.Image) { img.Copy = vhdtest.CopyLost }), "The footer's copy", "zeros"),
+	plant("copy-checksum", 64, altered(disk(asIs), flip(200)), "The footer's copy", "damaged"),
+	plant("copy-version", 12, altered(disk(asIs), inCopy(12, 4, 2<<16)), "The footer's copy", "0x00020000"),
+	plant("copy-size", 48, altered(disk(asIs), inCopy(48, 8, 1<<63)), "The footer's copy", "current size 9223372036854775808"),
 	plant("footers-differ", 84, altered(disk(asIs), inCopy(84, 1, 7)), "saved state", "0x00 at the file's end", "0x07 in the copy"),
 	plant("footers-differ", 85, altered(disk(asIs), inCopy(300, 1, 7)), "reserved bytes"),
 	plant("disk-type", checkedEnd+60, altered(disk(asIs), inEnd(60, 4, 6)), "disk type 6", "dynamic"),
@@ -254,7 +254,7 @@ var plantedInHeaders = []flaw{
 	}), `"\x00\x00`),
 	plant("header-checksum", 512+36, altered(disk(asIs), flip(512+900)), "damaged", "checksum"),
 	plant("block-size", 512+32, altered(disk(asIs), inHead(32, 4, 1536)), "1536", "power of two"),
-	plant("table-entries", 512+28, altered(disk(asIs), inHead(28, 4, 3)), "is 3", "at least 4"),
+	plant("table-entries", 512+28, altered(disk(asIs), inHead(28, 4, 3)), "3 entries", "at least 4"),
 	plant("table-place", 512+16, altered(disk(asIs), inHead(16, 8, 1024)), "1024", "overlap"),
 	plant("table-place", 512+28, altered(disk(asIs), inHead(28, 4, math.MaxInt32)), "2147483647", "at most"),
 	plant("table-padding", checkedEnd+16, cutTable, "cut off").with("file-size"),
@@ -299,7 +299,7 @@ var plantedInBlocks = []flaw{
 	plant("block-cut", checkedTable, disk(func(img *vhdtest.Image) { img.Blocks[1].Cut = checkedBlock / 2 }), "Block 0", "32768 bytes"),
 	plant("bat-beyond-disk", checkedTable+20, disk(func(img *vhdtest.Image) {
 		img.MaxEntries, img.Entries = 8, map[int]uint32{5: 1 << 31, 7: 0}
-	}), "Entry 5", "are 1 behind").with("table-large"),
+	}), "Entry 5", "1 more behind").with("table-large"),
 	plant("block-unaligned", 2048+512, disk(func(img *vhdtest.Image) {
 		img.Blocks[0].Align, img.Blocks[1].Align = 0, 0
 	}), "2 of 2 blocks", "block 2 first"),
@@ -319,7 +319,7 @@ var plantedInBlocks = []flaw{
 
 	plant("bitmap-clear-data", checkedSecond, disk(func(img *vhdtest.Image) {
 		img.Blocks[1].Bitmap = vhdtest.Bitmap(128, func(sector int) bool { return sector < 3 })
-	}), "Block 0", "sector 3 "),
+	}), "Block 0", "sector 3:"),
 	plant("bitmap-past-disk", childFirst, child(func(img *vhdtest.Image) {
 		img.Size -= 512
 		img.Blocks[0].Index, img.Blocks[0].Bitmap = 3, nil

@@ -36,7 +36,7 @@ func (k *checkup) checkFooters() (ok bool, err error) {
 	if readErr := k.checkEnd(&end, &first); readErr != nil {
 		return false, readErr
 	}
-	k.checkFooter("copy", "at the file's start, the copy,", &first)
+	k.checkFooter("copy", "The footer's copy at the file's start", &first)
 	return err == nil, nil
 }
 
@@ -55,7 +55,7 @@ func (k *checkup) checkEnd(end, first *rawFooter) error {
 			return err
 		}
 	}
-	k.checkFooter("footer", "at the file's end", end)
+	k.checkFooter("footer", "The footer at the file's end", end)
 	return nil
 }
 
@@ -134,8 +134,8 @@ func (k *checkup) checkOldFooter(end *rawFooter) {
 }
 
 // checkFooter says why what stands where a footer should is none. which is
-// "footer" or "copy".
-func (k *checkup) checkFooter(which, where string, r *rawFooter) {
+// "footer" or "copy", and the message begins with subject.
+func (k *checkup) checkFooter(which, subject string, r *rawFooter) {
 	e, ok := errors.AsType[*FormatError](r.err)
 	if !ok {
 		return
@@ -143,13 +143,13 @@ func (k *checkup) checkFooter(which, where string, r *rawFooter) {
 	at := r.off + e.Offset
 	switch e.Field {
 	case "checksum":
-		k.add(which+"-checksum", at, "The footer %s is damaged: its checksum is %v, and that of its bytes is %v.", where, e.Got, e.Want)
+		k.add(which+"-checksum", at, "%s is damaged: its checksum is %v, and that of its bytes is %v.", subject, e.Got, e.Want)
 	case "version":
-		k.add(which+"-version", at, "The footer %s is of version %v, and not of %v.", where, e.Got, e.Want)
+		k.add(which+"-version", at, "%s is of version %v, and not of %v.", subject, e.Got, e.Want)
 	case "cookie":
-		k.add(which+"-lost", at, "The footer %s is lost: there %s.", where, whatIsThere(r.bytes))
+		k.add(which+"-lost", at, "%s is lost: there %s.", subject, whatIsThere(r.bytes))
 	default:
-		k.add(which+"-size", at, "The footer %s has the %s %v; it should be %v.", where, e.Field, e.Got, e.Want)
+		k.add(which+"-size", at, "%s has the %s %v; it should be %v.", subject, e.Field, e.Got, e.Want)
 	}
 }
 
@@ -157,7 +157,7 @@ func (k *checkup) checkFooter(which, where string, r *rawFooter) {
 func whatIsThere(raw []byte) string {
 	switch {
 	case isZero(raw):
-		return "are zeros"
+		return "are only zeros"
 	case bytes.Count(raw, []byte{0xC7}) == len(raw):
 		return "is 0xC7 in every byte, which Xen writes over it while it has the disk open"
 	}

@@ -2,6 +2,7 @@ package vhd
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/google/uuid"
 )
@@ -35,7 +36,12 @@ func (k *checkup) checkHeader() (ok bool, err error) {
 
 // holds says whether a rule of Open's holds, and notes what it says if not.
 func (k *checkup) holds(code string, err error) bool {
-	if e, ok := errors.AsType[*FormatError](err); ok {
+	e, ok := errors.AsType[*FormatError](err)
+	switch {
+	case !ok:
+	case e.Field == "max table entries":
+		k.add(code, e.Offset, "The BAT has %v entries; it should have %v.", e.Got, e.Want)
+	default:
 		k.addFormat(code, e)
 	}
 	return err == nil
@@ -47,7 +53,7 @@ func (k *checkup) addHeaderFlaw(err error) {
 	switch {
 	case !ok:
 	case e.Part == inFooter:
-		k.addFormat("header-place", e)
+		k.add("header-place", e.Offset, "The footer says that the dynamic header is at %v; it should be at a multiple of 512 from 512 on, and all of it in front of %d.", e.Got, k.m.footerOff)
 	case e.Field == "checksum":
 		k.add("header-checksum", e.Offset, "The dynamic header is damaged: its checksum is %v, and that of its bytes is %v.", e.Got, e.Want)
 	default:
@@ -169,6 +175,7 @@ func (k *checkup) checkPath(slot int, off int64, data locatorData) {
 		return
 	}
 	if ref := newLocatorRef(data); ref.path.err != nil {
-		k.add("locator-path", k.m.header.Locators[slot].DataOffset, "The path of parent locator %d, of kind %v, leads nowhere: %s.", slot, data.code, bare(ref.path.err))
+		k.add("locator-path", k.m.header.Locators[slot].DataOffset, "The path of parent locator %d, of kind %s, leads nowhere: %s.",
+			slot, strings.TrimSpace(data.code.String()), strings.TrimPrefix(bare(ref.path.err), ErrOutsideRoot.Error()+": "))
 	}
 }

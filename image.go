@@ -317,7 +317,7 @@ func (m *Image) checkTablePlace() error {
 		return m.wrongHeader("max table entries", 28, h.MaxTableEntries, fmt.Sprintf("at most %d, which the file holds", (m.footerOff-h.TableOffset)/batEntrySize))
 	}
 	if h.TableOffset < m.footer.DataOffset+dynHeaderSize && h.TableOffset+tableBytes > m.footer.DataOffset {
-		return m.wrongHeader("table offset", 16, h.TableOffset, "a table that does not overlap the dynamic header")
+		return m.wrongHeader("table offset", 16, h.TableOffset, "a place that does not overlap the dynamic header")
 	}
 	return nil
 }
