@@ -83,20 +83,34 @@ func (k *checkup) addNoParent(err error) error {
 		if reason.code == "parent-not-found" {
 			why = lost.Err
 		}
-		var tried []string
-		for _, a := range lost.Attempts[:min(len(lost.Attempts), maxAttempts)] {
-			tried = append(tried, a.String())
-		}
-		if more := len(lost.Attempts) - len(tried); more > 0 {
-			tried = append(tried, fmt.Sprintf("and %d more", more))
-		}
-		if len(tried) == 0 {
-			tried = []string{"nothing, as the image names none"}
-		}
-		k.add(reason.code, k.parentOff(), "The image's parent can not be opened: %s; tried %s.", bare(why), strings.Join(tried, ", "))
+		k.add(reason.code, k.parentOff(), "The image's parent can not be opened: %s; tried %s.", bare(why), listAttempts(lost.Attempts))
 		return nil
 	}
 	return err
+}
+
+// listAttempts are the first attempts to find a parent, in words.
+func listAttempts(attempts []ParentAttempt) string {
+	if len(attempts) == 0 {
+		return "nothing, as the image names none"
+	}
+	var words []string
+	for _, a := range attempts[:min(len(attempts), maxAttempts)] {
+		words = append(words, shortened(a.String()))
+	}
+	if more := len(attempts) - len(words); more > 0 {
+		words = append(words, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(words, ", ")
+}
+
+// shortened is words that hold a path out of a file, which may be long.
+func shortened(words string) string {
+	const most = 400
+	if len(words) <= most {
+		return words
+	}
+	return strings.ToValidUTF8(words[:most], "") + "…"
 }
 
 // compareWithParent is about what a child and its parent say of each other.

@@ -176,6 +176,6 @@ func (k *checkup) checkPath(slot int, off int64, data locatorData) {
 	}
 	if ref := newLocatorRef(data); ref.path.err != nil {
 		k.add("locator-path", k.m.header.Locators[slot].DataOffset, "The path of parent locator %d, of kind %s, leads nowhere: %s.",
-			slot, strings.TrimSpace(data.code.String()), strings.TrimPrefix(bare(ref.path.err), ErrOutsideRoot.Error()+": "))
+			slot, strings.TrimSpace(data.code.String()), shortened(strings.TrimPrefix(bare(ref.path.err), ErrOutsideRoot.Error()+": ")))
 	}
 }

@@ -12,9 +12,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -354,6 +356,17 @@ func TestCheckTellsOfManyAttemptsInFewWords(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"parent-not-found"}, allCodes(report))
 	require.Regexp(t, `, and 21 more\.$`, report.Findings[0].Message, "4 ends of each of 8 paths, and the header's name")
+
+	long := strings.Repeat("é", 10000)
+	for slot := range img.Locators {
+		img.Locators[slot] = vhdtest.MacXRaw(long)
+	}
+	report, err = checkFiles(t, map[string][]byte{"disk.vhd": img.Build(t)}, vhd.CheckOptions{Chain: true})
+	require.NoError(t, err)
+	for _, f := range report.Findings {
+		require.Less(t, len(f.Message), 5000)
+		require.True(t, utf8.ValidString(f.Message))
+	}
 }
 
 func TestCheckLeavesFilesAlone(t *testing.T) {
