@@ -179,13 +179,19 @@ func useHostile(t testing.TB, file []byte, mem *vhdtest.MemFS, what string) {
 		require.NoError(t, err, what)
 		img.ParentRefs()
 	}
+	report, checkErr := vhd.Check(t.Context(), "disk.vhd", vhd.CheckOptions{Options: vhd.Options{FS: mem}})
+	isFlawed := checkErr != nil || len(errorsIn(report)) > 0
 	for _, writable := range []bool{false, true} {
 		d, err := vhd.Open("disk.vhd", &vhd.Options{FS: mem, NoParents: true, Writable: writable})
 		if err != nil {
 			requireWhole(t, err, what)
+			require.True(t, isFlawed, what)
 			continue
 		}
 		require.NotNil(t, img, what)
+		if writable {
+			require.Equal(t, img.NeedsRecovery(), isFlawed, what)
+		}
 		p := make([]byte, 4096)
 		for _, off := range []int64{0, 64<<10 - 100, d.Size() / 2, d.Size() - 1000, d.Size() - 1} {
 			_, err := d.ReadAt(p, max(off, 0))

@@ -2,6 +2,7 @@ package vhd
 
 import (
 	"encoding/binary"
+	"iter"
 	"math/bits"
 )
 
@@ -51,6 +52,38 @@ func allSet(bitmap []byte, bit, n int64) bool {
 		}
 	}
 	return true
+}
+
+// anySet says whether any of the bits of bitmap from bit on and before end is
+// set.
+func anySet(bitmap []byte, bit, end int64) bool {
+	for ; bit < end; bit++ {
+		if bit%8 == 0 && end-bit >= 8 && bitmap[bit/8] == 0 {
+			bit += 7
+			continue
+		}
+		if bitmap[bit/8]&(0x80>>(bit%8)) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// absentRuns yields the runs, of n sectors from first on, whose bits are clear
+// among the first nsectors. A long one may come in pieces.
+func absentRuns(bitmap []byte, nsectors int64) iter.Seq2[int64, int64] {
+	return func(yield func(first, n int64) bool) {
+		for window := int64(0); window < nsectors; window += windowSectors {
+			end := int(min(windowSectors, nsectors-window))
+			var present sectorSet
+			present.addBitmap(bitmap[window/8:], 0, end)
+			for start, n := present.nextAbsent(0, end); n > 0; start, n = present.nextAbsent(start+n, end) {
+				if !yield(window+int64(start), int64(n)) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // windowSectors is the number of sectors of which a block map tells: the

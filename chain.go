@@ -136,7 +136,7 @@ func (c *chain) add(name string, f File) error {
 		return err
 	}
 	isLeaf := len(c.links) == 0
-	l, err := c.load(name, f, c.opts.Writable && isLeaf)
+	l, err := c.load(name, f, c.opts.Writable && isLeaf, c.read)
 	if err != nil {
 		return err
 	}
@@ -234,7 +234,10 @@ func (c *chain) check(depth int) error {
 }
 
 // openLeaf opens the image that the caller named.
-func (c *chain) openLeaf(name string) (link, error) {
+func (c *chain) openLeaf(name string) (link, error) { return c.openFile(name, c.read) }
+
+// openFile opens and locks the file that the caller named, and has it read.
+func (c *chain) openFile(name string, read func(name string, f File) (link, error)) (link, error) {
 	flag := os.O_RDONLY
 	if c.opts.Writable {
 		flag = os.O_RDWR
@@ -247,7 +250,7 @@ func (c *chain) openLeaf(name string) (link, error) {
 	if err != nil {
 		return link{}, err
 	}
-	l, err := c.load(name, f, c.opts.Writable)
+	l, err := c.load(name, f, c.opts.Writable, read)
 	if err == nil {
 		_, err = c.isStill(fsys, name, &l)
 	}
@@ -257,9 +260,9 @@ func (c *chain) openLeaf(name string) (link, error) {
 	return l, nil
 }
 
-// load locks a file and reads its structures. The file stays the caller's to
+// load locks a file and has its structures read. The file stays the caller's to
 // close.
-func (c *chain) load(name string, f File, exclusive bool) (link, error) {
+func (c *chain) load(name string, f File, exclusive bool, read func(name string, f File) (link, error)) (link, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return link{}, err
@@ -270,7 +273,7 @@ func (c *chain) load(name string, f File, exclusive bool) (link, error) {
 	if err := c.opts.Lock.lock(f, exclusive); err != nil {
 		return link{}, err
 	}
-	l, err := c.read(name, f)
+	l, err := read(name, f)
 	if err != nil {
 		c.unlock(f)
 	}

@@ -20,8 +20,9 @@ const (
 	footerCookie  = "conectix"
 	formatVersion = 0x00010000 // of the footer and of the dynamic header
 
-	// featureReserved is the bit of Footer.Features that is always set.
-	featureReserved = 1 << 1
+	// The bits of Footer.Features: the second is always set.
+	featureTemporary = 1 << 0
+	featureReserved  = 1 << 1
 
 	// noOffset stands, all ones on disk, in an offset that points nowhere: a
 	// fixed disk's data offset, and every dynamic header's.

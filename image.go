@@ -277,30 +277,53 @@ func (m *Image) readHeader(behindCopy []byte) error {
 // checkHeader checks block size and table against the file and the disk's
 // size, and derives how blocks are laid out.
 func (m *Image) checkHeader() error {
-	h := &m.header
-	wrong := func(field string, fieldOff int64, got, want any) error {
-		return &FormatError{Part: "dynamic header", Field: field, Offset: m.footer.DataOffset + fieldOff, Got: got, Want: want, Err: ErrFormat}
+	if err := m.checkBlockSize(); err != nil {
+		return err
 	}
+	if err := m.checkTableEntries(); err != nil {
+		return err
+	}
+	return m.checkTablePlace()
+}
+
+// checkBlockSize checks the size of blocks, and derives how they are laid out.
+func (m *Image) checkBlockSize() error {
+	h := &m.header
 	if h.BlockSize < SectorSize || h.BlockSize > MaxBlockSize || bits.OnesCount64(uint64(h.BlockSize)) != 1 {
-		return wrong("block size", 32, h.BlockSize, "a power of two from 512 to 268435456")
+		return m.wrongHeader("block size", 32, h.BlockSize, "a power of two from 512 to 268435456")
 	}
 	m.sectorsPerBlock = h.BlockSize / SectorSize
 	m.bitmapArea = bitmapArea(m.sectorsPerBlock)
 	m.nblocks = (m.footer.CurrentSize + h.BlockSize - 1) / h.BlockSize
-	if int64(h.MaxTableEntries) < m.nblocks {
-		return wrong("max table entries", 28, h.MaxTableEntries, fmt.Sprintf("at least %d for the disk's size", m.nblocks))
-	}
-	tableBytes := int64(h.MaxTableEntries) * batEntrySize
-	if h.TableOffset < footerSize || h.TableOffset%SectorSize != 0 || h.TableOffset > m.footerOff {
-		return wrong("table offset", 16, h.TableOffset, fmt.Sprintf("a multiple of 512 from 512 to %d", m.footerOff))
-	}
-	if tableBytes > m.footerOff-h.TableOffset {
-		return wrong("max table entries", 28, h.MaxTableEntries, fmt.Sprintf("at most %d, which the file holds", (m.footerOff-h.TableOffset)/batEntrySize))
-	}
-	if h.TableOffset < m.footer.DataOffset+dynHeaderSize && h.TableOffset+tableBytes > m.footer.DataOffset {
-		return wrong("table offset", 16, h.TableOffset, "a table that does not overlap the dynamic header")
+	return nil
+}
+
+// checkTableEntries checks that the BAT has an entry for each block of the disk.
+func (m *Image) checkTableEntries() error {
+	if int64(m.header.MaxTableEntries) < m.nblocks {
+		return m.wrongHeader("max table entries", 28, m.header.MaxTableEntries, fmt.Sprintf("at least %d for the disk's size", m.nblocks))
 	}
 	return nil
+}
+
+// checkTablePlace checks that the BAT is in the file, and in a place of its own.
+func (m *Image) checkTablePlace() error {
+	h := &m.header
+	tableBytes := int64(h.MaxTableEntries) * batEntrySize
+	if h.TableOffset < footerSize || h.TableOffset%SectorSize != 0 || h.TableOffset > m.footerOff {
+		return m.wrongHeader("table offset", 16, h.TableOffset, fmt.Sprintf("a multiple of 512 from 512 to %d", m.footerOff))
+	}
+	if tableBytes > m.footerOff-h.TableOffset {
+		return m.wrongHeader("max table entries", 28, h.MaxTableEntries, fmt.Sprintf("at most %d, which the file holds", (m.footerOff-h.TableOffset)/batEntrySize))
+	}
+	if h.TableOffset < m.footer.DataOffset+dynHeaderSize && h.TableOffset+tableBytes > m.footer.DataOffset {
+		return m.wrongHeader("table offset", 16, h.TableOffset, "a place that does not overlap the dynamic header")
+	}
+	return nil
+}
+
+func (m *Image) wrongHeader(field string, fieldOff int64, got, want any) error {
+	return &FormatError{Part: "dynamic header", Field: field, Offset: m.footer.DataOffset + fieldOff, Got: got, Want: want, Err: ErrFormat}
 }
 
 // noteMetadata lists the pieces of the file that no block may overlap.
@@ -385,16 +408,13 @@ func (m *Image) blockBytes() int64 { return m.bitmapArea + m.header.BlockSize }
 // metadata.
 func (m *Image) blockOff(block int64, e batEntry) (int64, error) {
 	off := e.off()
-	end := off + m.blockBytes()
-	for _, s := range m.metadata {
-		if s.overlaps(off, end) {
-			return 0, m.corruptEntry(block, e, "a block that does not overlap "+s.what)
-		}
+	if s, ok := m.metadataUnder(off); ok {
+		return 0, m.corruptEntry(block, e, "a block that does not overlap "+s.what)
 	}
-	if off+m.bitmapArea > m.footerOff {
+	if m.isPastEnd(off) {
 		return 0, m.corruptEntry(block, e, fmt.Sprintf("a block in front of the file's end at sector %d", m.footerOff/SectorSize))
 	}
-	if end <= m.footerOff {
+	if !m.isCutOff(off) {
 		return off, nil
 	}
 	last, err := m.lastBlock()
@@ -407,21 +427,40 @@ func (m *Image) blockOff(block int64, e batEntry) (int64, error) {
 	return off, nil
 }
 
+// metadataUnder is what a block at off would overlap.
+func (m *Image) metadataUnder(off int64) (span, bool) {
+	for _, s := range m.metadata {
+		if s.overlaps(off, off+m.blockBytes()) {
+			return s, true
+		}
+	}
+	return span{}, false
+}
+
+// isPastEnd says whether the file ends in front of the data of a block at off.
+func (m *Image) isPastEnd(off int64) bool { return off+m.bitmapArea > m.footerOff }
+
+// isCutOff says whether the file ends in front of the end of a block at off.
+func (m *Image) isCutOff(off int64) bool { return off+m.blockBytes() > m.footerOff }
+
+// mayBeLast says whether a block at off may be the file's last. Those behind the
+// footer are rubbish. Without a footer they are what was cut off with it.
+func (m *Image) mayBeLast(off int64) bool { return !m.isPastEnd(off) || m.footerOff == m.FileSize() }
+
 func (m *Image) corruptEntry(block int64, e batEntry, want string) error {
 	return &FormatError{Part: "BAT", Field: fmt.Sprintf("entry %d", block), Offset: m.header.TableOffset + block*batEntrySize,
 		Got: fmt.Sprintf("sector %d", uint32(e)), Want: want, Err: ErrCorrupt}
 }
 
-// lastBlock is the highest offset in the BAT, of those in front of the footer:
-// others are rubbish. Without a footer they are what was cut off with it. Only a
-// block that is cut off asks for it, as few files have one.
+// lastBlock is the highest offset in the BAT. Only a block that is cut off asks
+// for it, as few files have one.
 func (m *Image) lastBlock() (int64, error) {
 	if last := m.lastOff.Load(); last != 0 {
 		return last, nil
 	}
 	var last int64
 	err := m.eachBlock(func(_ int64, e batEntry) error {
-		if e.off()+m.bitmapArea <= m.footerOff || m.footerOff == m.FileSize() {
+		if m.mayBeLast(e.off()) {
 			last = max(last, e.off())
 		}
 		return nil
@@ -441,9 +480,10 @@ func (m *Image) eachBlock(f func(block int64, e batEntry) error) error {
 // eachEntry calls f for the entries of the BAT, from first to end, that name a
 // place.
 func (m *Image) eachEntry(first, end int64, f func(block int64, e batEntry) error) error {
-	var buf [64 << 10]byte
+	const atOnce = 64 << 10 / batEntrySize
+	buf := make([]byte, max(0, min(end-first, atOnce))*batEntrySize)
 	for block := first; block < end; {
-		n := min(end-block, int64(len(buf)/batEntrySize))
+		n := min(end-block, atOnce)
 		piece := buf[:n*batEntrySize]
 		err := readFull(m.file, piece, m.header.TableOffset+block*batEntrySize)
 		if errors.Is(err, fs.ErrClosed) {

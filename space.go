@@ -3,6 +3,7 @@ package vhd
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 )
 
@@ -74,28 +75,73 @@ func (m *Image) takeInventory() (space, error) {
 	if err != nil {
 		return space{}, err
 	}
-	s := space{fresh: m.footerOff + footerSize, nallocated: int64(len(offs))}
-	behind := int64(0) // what has been looked at
-	for _, t := range taken {
-		s.next = max(s.next, t.end)
-		if len(offs) > 0 && t.end <= offs[0] {
-			behind = max(behind, t.end)
+	s := space{fresh: m.footerOff + footerSize, nallocated: int64(len(offs)), next: m.behindAll(offs, taken)}
+	for i := 1; i < len(offs); i++ {
+		if offs[i] < offs[i-1]+m.blockBytes() {
+			return space{}, m.overlap(offs[i])
 		}
 	}
-	for _, off := range offs {
-		if off < behind {
-			return space{}, m.overlap(off)
+	for from, to := range m.freeSpace(offs, taken) {
+		if int64(len(offs)+len(s.freeSlots)) >= m.nblocks {
+			break // more are never needed
 		}
-		for len(taken) > 0 && taken[0].end <= behind {
-			taken = taken[1:]
-		}
-		if int64(len(offs)+len(s.freeSlots)) < m.nblocks { // more are never needed
-			s.freeSlots = m.appendSlots(s.freeSlots, taken, behind, off)
-		}
-		behind = off + m.blockBytes()
+		s.freeSlots = m.appendSlots(s.freeSlots, from, to)
 	}
-	s.next = max(s.next, behind)
 	return s, nil
+}
+
+// behindAll is where the last ends of blocks, at offs, and of what else is taken.
+func (m *Image) behindAll(offs []int64, taken []span) int64 {
+	behind := int64(0)
+	for _, t := range taken {
+		behind = max(behind, t.end)
+	}
+	if n := len(offs); n > 0 {
+		behind = max(behind, offs[n-1]+m.blockBytes())
+	}
+	return behind
+}
+
+// freeSpace yields the pieces of the file, from to to, that nothing takes: from
+// the end of what stands in front of the first block up to the last one.
+func (m *Image) freeSpace(offs []int64, taken []span) iter.Seq2[int64, int64] {
+	return func(yield func(from, to int64) bool) {
+		behind := int64(0) // what has been looked at
+		for _, t := range taken {
+			if len(offs) > 0 && t.end <= offs[0] {
+				behind = max(behind, t.end)
+			}
+		}
+		for _, off := range offs {
+			for len(taken) > 0 && taken[0].end <= behind {
+				taken = taken[1:]
+			}
+			for from, to := range gaps(taken, behind, off) {
+				if !yield(from, to) {
+					return
+				}
+			}
+			behind = off + m.blockBytes()
+		}
+	}
+}
+
+// gaps yields the pieces between from and to around what is taken.
+func gaps(taken []span, from, to int64) iter.Seq2[int64, int64] {
+	return func(yield func(from, to int64) bool) {
+		for _, t := range taken {
+			if t.off >= to {
+				break
+			}
+			if t.off > from && !yield(from, t.off) {
+				return
+			}
+			from = max(from, t.end)
+		}
+		if from < to {
+			yield(from, to)
+		}
+	}
 }
 
 // blockOffs are the offsets of all blocks, in order.
@@ -149,27 +195,18 @@ func (m *Image) takenByOthers() ([]span, error) {
 	return taken, err
 }
 
-// appendSlots appends the places for blocks from from to to, around what is
-// taken, as many as the disk may need.
-func (m *Image) appendSlots(slots []int64, taken []span, from, to int64) []int64 {
-	fill := func(end int64) {
-		for off := m.slotAt(from); off+m.blockBytes() <= end && int64(len(slots)) < m.nblocks; off = m.slotAt(from) {
-			slots = append(slots, off)
-			from = off + m.blockBytes()
-		}
+// appendSlots appends the places for blocks from from to to, as many as the
+// disk may need.
+func (m *Image) appendSlots(slots []int64, from, to int64) []int64 {
+	for off := m.slotAt(from); off+m.blockBytes() <= to && int64(len(slots)) < m.nblocks; off = m.slotAt(off + m.blockBytes()) {
+		slots = append(slots, off)
 	}
-	for _, t := range taken {
-		if t.off >= to {
-			break
-		}
-		if t.end > from {
-			fill(t.off)
-			from = max(from, t.end)
-		}
-	}
-	fill(to)
 	return slots
 }
+
+// hasSlack says whether a block would fit between next, behind all that is
+// taken, and the footer.
+func (m *Image) hasSlack(next int64) bool { return footerAt(next)+m.slotSize() <= m.footerOff }
 
 // allocate finds a place for a block. What it holds is not defined, but for
 // fresh: that it reads as zeros behind the bitmap. The BAT is as it was, so
@@ -275,19 +312,17 @@ func (w *leaf) isRagged() bool { return w.space.junkEnd > w.img.footerOff+footer
 // is written at its new place before the old one is cut off.
 func (d *Disk) trim() error {
 	m := d.leaf().img
-	tight := footerAt(d.leaf().space.next)+m.slotSize() > m.footerOff
-	if tight && len(d.leaf().space.freeSlots) == 0 && !d.leaf().isRagged() {
+	if !m.hasSlack(d.leaf().space.next) && len(d.leaf().space.freeSlots) == 0 && !d.leaf().isRagged() {
 		return nil
 	}
 	s, err := m.takeInventory()
 	if err != nil {
 		return err
 	}
-	off := footerAt(s.next)
-	if off+m.slotSize() > m.footerOff && !d.leaf().isRagged() {
+	if !m.hasSlack(s.next) && !d.leaf().isRagged() {
 		return nil
 	}
-	if err := d.endFileAt(min(off, m.footerOff)); err != nil {
+	if err := d.endFileAt(min(footerAt(s.next), m.footerOff)); err != nil {
 		return err
 	}
 	s.fresh = m.footerOff + footerSize
@@ -320,14 +355,9 @@ func (d *Disk) giveBackReserved() {
 // punchAbsent punches holes where a block's data, at off, has long runs of
 // sectors whose bits are clear.
 func punchAbsent(f File, off int64, bitmap []byte, sectorsPerBlock int64) {
-	for first := int64(0); first < sectorsPerBlock; first += windowSectors {
-		n := int(min(windowSectors, sectorsPerBlock-first))
-		var present sectorSet
-		present.addBitmap(bitmap[first/8:], 0, n)
-		for start, run := present.nextAbsent(0, n); run > 0; start, run = present.nextAbsent(start+run, n) {
-			if run*SectorSize >= punchFrom {
-				punch(f, off+(first+int64(start))*SectorSize, int64(run)*SectorSize)
-			}
+	for first, n := range absentRuns(bitmap, sectorsPerBlock) {
+		if n*SectorSize >= punchFrom {
+			punch(f, off+first*SectorSize, n*SectorSize)
 		}
 	}
 }

@@ -11,7 +11,8 @@
 // child. [Create] makes images, [Disk.Snapshot] makes a child of an open disk and
 // goes on in it. [Disk.Export] and [Disk.Import] copy a disk's
 // content out and in, as raw bytes. [Inspect] looks at one file and follows
-// nothing.
+// nothing. [Check] tells of all that is wrong with an image, also with one that
+// Open refuses.
 //
 // # What is promised
 //

@@ -49,21 +49,37 @@ func inFile(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
+// exitCodeError ends the command with a code, after all has been said.
+type exitCodeError struct{ code int }
+
+func (e exitCodeError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
 // report tells the user of an error and returns the exit code.
 func report(stderr io.Writer, cmd *cobra.Command, err error) int {
+	if exit, ok := errors.AsType[exitCodeError](err); ok {
+		return exit.code
+	}
 	if usage, ok := errors.AsType[usageError](err); ok {
 		if usage.err != nil {
 			reportUsage(stderr, cmd, usage.err)
 		}
+		if cmd.Name() == "check" { // whose 2 is of an image
+			return exitNotChecked
+		}
 		return exitUsage
 	}
+	reportError(stderr, cmd, err)
+	return exitError
+}
+
+// reportError tells the user what is wrong, and what can be done.
+func reportError(stderr io.Writer, cmd *cobra.Command, err error) {
 	for _, line := range explain(err) {
 		fmt.Fprintln(stderr, printable(line))
 	}
 	if h := hint(err, cmd.Flag("root").Value.String()); h != "" {
 		fmt.Fprintln(stderr, printable("hint: "+h))
 	}
-	return exitError
 }
 
 func reportUsage(stderr io.Writer, cmd *cobra.Command, err error) {

@@ -17,7 +17,7 @@ import (
 const (
 	hintLocked  = "another program has it open, perhaps a virtual machine that is running: end that first"
 	hintExists  = "choose another name, or remove that file first"
-	hintDamaged = "the file is damaged: go back to a copy of it, if there is one, and change nothing until then"
+	hintDamaged = "the file is damaged: go back to a copy of it, if there is one, and change nothing until then; vhd check tells more"
 	hintOutside = "name a directory that holds all the parents with --root, or leave --root out"
 )
 

@@ -1,5 +1,5 @@
-// Command vhd makes VHD disk images, looks into them and copies their content,
-// that of differencing disks above all.
+// Command vhd makes VHD disk images, looks into them, checks them and copies their
+// content, that of differencing disks above all.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -123,7 +124,7 @@ To see it all at work without any preparation: vhd demo`,
 	cmd.SetVersionTemplate("vhd {{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.PersistentFlags().StringVar(&a.root, "root", anywhere, "open no parent outside `DIR`")
-	cmd.AddCommand(infoCommand(a), createCommand(a), snapshotCommand(a), exportCommand(a), importCommand(), mapCommand(a), demoCommand())
+	cmd.AddCommand(infoCommand(a), createCommand(a), snapshotCommand(a), exportCommand(a), importCommand(), mapCommand(a), checkCommand(a), demoCommand())
 	return cmd
 }
 
@@ -141,6 +142,13 @@ func runNoVerb(cmd *cobra.Command, args []string) error {
 		what += "; is it " + strings.Join(like, " or ") + "?"
 	}
 	return usageError{errors.New(what)}
+}
+
+// someFiles is that of a verb that takes one file's name or more.
+func someFiles(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		return files(slices.Repeat([]string{name}, max(1, len(args)))...)(cmd, args)
+	}
 }
 
 // files is the check of a verb's arguments, each of which is a file's name.
