@@ -103,23 +103,8 @@ func (c *creation) fillIn() error {
 	if n.diskType != Differencing && c.opts.Parent != "" {
 		return fmt.Errorf("%w: a %v disk has no parent", fs.ErrInvalid, n.diskType)
 	}
-	if n.blockSize == 0 {
-		n.blockSize = defaultBlockSize
-	}
-	if n.time.IsZero() {
-		n.time = time.Now() //nolint:forbidigo // the one place where an image gets its time
-		if _, err := encodeTime(n.time); err != nil {
-			n.time = time.Time{} // a clock gone wrong is no reason to fail
-		}
-	}
-	if n.id == (uuid.UUID{}) {
-		var err error
-		if n.id, err = uuid.NewRandom(); err != nil {
-			return err
-		}
-	}
-	if n.diskType != Differencing {
-		return nil
+	if err := n.fillIn(); err != nil || n.diskType != Differencing {
+		return err
 	}
 	return c.openParent()
 }
