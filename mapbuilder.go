@@ -26,18 +26,24 @@ type mapBuilder struct {
 // false if a layer could not be read: the next read tries again. A writable
 // disk must hold its lock, shared or not.
 func (b *mapBuilder) build(d *Disk, window int64, top int) (m *blockMap, cacheable bool) {
+	b.askLayers(d, window, top, len(d.layers))
+	b.finish()
+	m = newBlockMap(b.extents, b.errs)
+	b.errs = nil
+	return m, !b.retry
+}
+
+// askLayers asks the layers from top on, in front of end, who serves a window's
+// sectors. Those that they leave to the layers below stay open.
+func (b *mapBuilder) askLayers(d *Disk, window int64, top, end int) {
 	b.disk, b.first = d, window*windowSectors
 	b.size = int(min(windowSectors, d.size/SectorSize-b.first))
 	b.extents, b.retry = b.extents[:0], false
 	b.open, b.nopen = sectorSet{}, b.size
 	b.open.add(0, b.size)
-	for i := top; i < len(d.layers) && b.nopen > 0; i++ {
+	for i := top; i < end && b.nopen > 0; i++ {
 		b.ask(i)
 	}
-	b.finish()
-	m = newBlockMap(b.extents, b.errs)
-	b.errs = nil
-	return m, !b.retry
 }
 
 // ask takes layer i's answer. Past the layer's end is zeros, whatever its own parents hold
@@ -126,13 +132,18 @@ func (b *mapBuilder) fail(e mapExtent, err error) {
 	b.take(e)
 }
 
-// finish answers for what no layer has, and puts the answers in order.
+// finish answers for what no layer has.
 func (b *mapBuilder) finish() {
 	rest := mapExtent{end: inWindow(b.size), layer: hole}
 	if b.disk.parentErr != nil {
 		b.fail(rest, b.disk.parentErr)
 	}
 	b.take(rest)
+	b.sort()
+}
+
+// sort puts the answers in order.
+func (b *mapBuilder) sort() {
 	slices.SortFunc(b.extents, func(x, y mapExtent) int { return cmp.Compare(x.start, y.start) })
 	joined := b.extents[:0]
 	for _, e := range b.extents {
