@@ -1,0 +1,212 @@
+package vhd
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+)
+
+// exportFile writes to a file, where order is of no matter.
+func (d *Disk) exportFile(ctx context.Context, t *fileTarget, opts ExportOptions) (int64, error) {
+	if err := d.notInChain(t.file); err != nil {
+		return 0, err
+	}
+	if err := t.begin(d.size); err != nil {
+		return 0, err
+	}
+	b := bulk{size: d.size, piece: windowSize, progress: opts.Progress} // so that each block map is made once
+	done, err := b.run(ctx, func(buf []byte, off, n int64) error { return d.exportPiece(t, buf, off, n) })
+	if err == nil {
+		err = t.end(d.size)
+	}
+	return done, err
+}
+
+// notInChain is why content can't be written to a file: it would be over itself.
+func (d *Disk) notInChain(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	for _, l := range d.layers {
+		if own, err := l.file.Stat(); err == nil && os.SameFile(own, info) {
+			return inFile(l.img.name, fmt.Errorf("%w: it is exported to itself", ErrUnsupported))
+		}
+	}
+	return nil
+}
+
+// exportPiece copies a piece to a file. Space of the leaf that was freed and
+// taken again meanwhile may have brought another block's bytes: then it does so
+// once more, over what it wrote.
+func (d *Disk) exportPiece(t *fileTarget, buf []byte, off, n int64) error {
+	target := *t
+	for {
+		before := d.reuses.Load()
+		err := d.exportOnce(&target, buf, off, n)
+		if d.reuses.Load() == before {
+			return err
+		}
+		target.zerosFrom = max(target.zerosFrom, target.start+off+n)
+	}
+}
+
+func (d *Disk) exportOnce(t *fileTarget, buf []byte, off, n int64) error {
+	stored, err := d.storedExtents(off, n)
+	if err != nil {
+		return err
+	}
+	for end := off + n; off < end; {
+		for stored[0].Offset+stored[0].Length <= off {
+			stored = stored[1:]
+		}
+		size := min(int64(len(buf)), end-off)
+		if hole := stored[0].Offset + stored[0].Length - off; stored[0].Depth == Hole && hole >= size {
+			size = hole // however long: nothing is read
+			err = t.zero(off, size)
+		} else {
+			err = d.exportData(t, buf[:size], stored, off)
+		}
+		if err != nil {
+			return err
+		}
+		off += size
+	}
+	return nil
+}
+
+// askForHoles is the least of an extent that is worth asking its file for holes.
+const askForHoles = 256 << 10
+
+// storedExtents are the extents of n bytes from off on, without what is a hole in
+// an image's own file.
+func (d *Disk) storedExtents(off, n int64) ([]FileExtent, error) {
+	var stored []FileExtent
+	for e, err := range d.FileExtents(off, n) {
+		if err != nil {
+			return nil, err
+		}
+		if e.Depth == Hole || e.Length < askForHoles {
+			stored = append(stored, e)
+			continue
+		}
+		at, end := e.FileOffset, e.FileOffset+e.Length
+		for from, to := range dataOf(d.layers[e.Depth].data, at, end) {
+			stored = append(stored, e.holePart(at, from), e.part(from, to))
+			at = to
+		}
+		stored = append(stored, e.holePart(at, end))
+	}
+	return slices.DeleteFunc(stored, func(e FileExtent) bool { return e.Length == 0 }), nil
+}
+
+// part is the part of e that stands from from to to in its image's file.
+func (e FileExtent) part(from, to int64) FileExtent {
+	return FileExtent{Extent{e.Offset + from - e.FileOffset, to - from, e.Depth}, from}
+}
+
+// holePart is the same part as a hole.
+func (e FileExtent) holePart(from, to int64) FileExtent {
+	return FileExtent{Extent: Extent{e.Offset + from - e.FileOffset, to - from, Hole}}
+}
+
+// exportData copies the bytes at off, which buf has room for. All are read, also
+// those that the kernel copies then: only so are zeros found in them. Small
+// extents are written together.
+func (d *Disk) exportData(t *fileTarget, buf []byte, stored []FileExtent, off int64) error {
+	if err := d.readStored(buf, stored, off); err != nil {
+		return err
+	}
+	for r := range stretches(buf, holeUnit) {
+		at, n := off+int64(r.from), int64(r.to-r.from)
+		if r.zeros {
+			if err := t.zero(at, n); err != nil {
+				return err
+			}
+			continue
+		}
+		c := content{p: buf[r.from:r.to]}
+		c.src, c.srcOff = d.sourceOf(stored, at, n)
+		if _, err := c.writeTo(t.file, t.start+at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readStored reads what the extents have for p, which is at off.
+func (d *Disk) readStored(p []byte, stored []FileExtent, off int64) error {
+	for i := 0; len(p) > 0; i++ {
+		e := stored[i]
+		n := min(e.Offset+e.Length-off, int64(len(p)))
+		if e.Depth == Hole {
+			clear(p[:n])
+		} else if err := d.layers[e.Depth].readData(p[:n], e.FileOffset+off-e.Offset); err != nil {
+			return err
+		}
+		p, off = p[n:], off+n
+	}
+	return nil
+}
+
+// sourceOf is the file that has all of n bytes at off one behind the other, and
+// where; nil if none has.
+func (d *Disk) sourceOf(stored []FileExtent, off, n int64) (src *os.File, srcOff int64) {
+	i, _ := slices.BinarySearchFunc(stored, off, func(e FileExtent, off int64) int { return cmp.Compare(e.Offset+e.Length-1, off) })
+	e := stored[i]
+	if e.Depth == Hole || e.Offset+e.Length < off+n {
+		return nil, 0
+	}
+	src, _ = d.layers[e.Depth].data.(*os.File)
+	return src, e.FileOffset + off - e.Offset
+}
+
+// fileTarget is a regular file that content is exported to.
+type fileTarget struct {
+	file      *os.File
+	start     int64 // where the content begins
+	zerosFrom int64 // from here on the file reads as zeros
+}
+
+// newFileTarget is w as one, or nil if it must be written from first to last.
+func newFileTarget(w io.Writer) *fileTarget {
+	f, ok := w.(*os.File)
+	if !ok {
+		return nil
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	start, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil
+	}
+	if _, err := f.WriteAt(nil, start); err != nil { // it is open for appending
+		return nil
+	}
+	return &fileTarget{f, start, info.Size()}
+}
+
+// begin makes the file long enough.
+func (t *fileTarget) begin(size int64) error {
+	if t.start+size <= t.zerosFrom {
+		return nil
+	}
+	makeSparse(t.file)
+	return t.file.Truncate(t.start + size)
+}
+
+// end puts the file's position behind the content.
+func (t *fileTarget) end(size int64) error {
+	_, err := t.file.Seek(t.start+size, io.SeekStart)
+	return err
+}
+
+// zero makes n bytes of the content zeros.
+func (t *fileTarget) zero(off, n int64) error {
+	return zeroRange(t.file, t.start+off, min(n, t.zerosFrom-t.start-off))
+}
