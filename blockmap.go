@@ -171,6 +171,7 @@ type layer struct {
 	file  File
 	data  io.ReaderAt // the file, as blocks are read from it
 	table *table      // nil for a fixed disk
+	abs   string      // its absolute, slash-separated name; empty: not known
 }
 
 // readData reads data of the image's blocks, which is at off in the file.

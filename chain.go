@@ -385,7 +385,7 @@ func (c *chain) disk() (*Disk, error) {
 	}
 	d := &Disk{size: c.links[0].img.footer.CurrentSize, cache: &cache{limit: cacheSize}}
 	for i := range c.links {
-		l := layer{img: c.links[i].img, file: c.links[i].file, data: c.links[i].file}
+		l := layer{img: c.links[i].img, file: c.links[i].file, data: c.links[i].file, abs: c.links[i].abs}
 		if l.img.footer.Type != Fixed {
 			l.table = newTable(l.img, d.cache)
 		}

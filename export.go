@@ -2,96 +2,127 @@ package vhd
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"io/fs"
+	"time"
+
+	"github.com/google/uuid"
 )
 
-// ExportOptions say how a disk is exported.
+// ExportOptions say as what a disk is exported.
 type ExportOptions struct {
+	// Type is that of the VHD which is written. Zero: no VHD, but the disk's
+	// content and nothing else.
+	Type DiskType
+
+	// Base is the index in Chain, from 1 on, of the image that a Differencing disk
+	// is made a child of. It holds what changed since: see [Disk.ChangedExtents].
+	Base int
+
+	// BlockSize is that of a Dynamic or Differencing disk: bytes, a power of two
+	// from 512 to 256 MiB. Zero: as the leaf has it, or 2 MiB if that has no blocks.
+	BlockSize int64
+
+	// Azure makes a fixed disk as Azure takes it: of whole MiB, and at least 20,
+	// where zeros are added to the content. Type is Fixed then, or zero.
+	Azure bool
+
+	ID   uuid.UUID // identifier of the VHD; zero: a new one
+	Time time.Time // of the VHD's creation; zero: now
+
 	// Progress, if it is set, is told now and then how many bytes of the disk are
 	// done, one call at a time, by whatever goroutine. It holds up the copy while it
 	// runs.
 	Progress func(done, total int64)
 }
 
-// Export writes the disk's content to w, Size bytes from first to last, and
-// returns how many of them are written. What is written to the disk meanwhile
-// may or may not show. The end of ctx ends it between two pieces, with ctx's
-// error; w's errors are returned as they are.
+// Export writes the disk to w, from first to last, and returns how many bytes are
+// written: its content, Size bytes, or as a whole VHD of the Type that opts ask
+// for, as many as ExportSize says. Nothing is written twice, and no temporary file
+// is needed. The end of ctx ends it between two pieces, with ctx's error; w's
+// errors are returned as they are.
+//
+// A fixed disk has all of the content, a dynamic one the blocks that an image of
+// the chain has any sector of, but for those that are holes in its file. A
+// differencing disk has the sectors that changed since Chain()[Base], zeros over
+// that image's data among them, and records what a child does that Create makes
+// beside it: its identifier, the time of its last modification, its absolute path,
+// and its name for the relative one. Of images that OpenChain got, no absolute path
+// is known, and the name may not be either. All are of the disk's size, have new
+// identifiers, and the layout that Create gives images.
+//
+// What is written to the disk meanwhile may or may not show. Which blocks a VHD has
+// is settled when Export begins: those that get their first data later are left
+// out, and those that lose it are zeros. So its length is what it was going to
+// be, and it is sound, but its content is that of no one moment.
+//
+// Options that make no sense are [fs.ErrInvalid]. A dynamic or differencing disk
+// of more than MaxDynamicSize is ErrUnsupported, as is a parent whose name can't be
+// stored as a Windows path. What can't be read, of a parent that was not opened
+// for instance, is an error, and never zeros.
 //
 // To an *os.File that is a regular file, and not open for appending, it writes
-// from the file's position on, and leaves the position behind the content: zeros
-// become holes, several pieces are under way at a time, and where the kernel can
-// copy data from file to file, or share it, it is asked to. What the file holds
-// behind the content stays. After an error, more than what is returned may be
-// written, and the position stays. An image of the chain is refused. Export syncs
-// nothing.
+// from the file's position on, and leaves the position behind what it wrote: zeros
+// become holes. Content, and fixed disks, are written several pieces at a time, and
+// where the kernel can copy data from file to file, or share it, it is asked to.
+// What the file holds behind stays, and a VHD must not be followed by anything.
+// After an error, more than what is returned may be written, and the position
+// stays. An image of the chain is refused. Export syncs nothing.
 func (d *Disk) Export(ctx context.Context, w io.Writer, opts ExportOptions) (int64, error) {
 	if err := d.usable(); err != nil {
 		return 0, err
 	}
-	export := func() (int64, error) { return d.exportStream(ctx, w, opts) }
-	if t := newFileTarget(w); t != nil {
-		export = func() (int64, error) { return d.exportFile(ctx, t, opts) }
-	}
-	n, err := export()
+	n, err := d.export(ctx, w, opts)
 	if err != nil && d.closed.Load() { // not opError: w's errors are not the image's
 		err = ErrClosed
 	}
 	return n, err
 }
 
-// exportStream writes one piece while it reads the next.
-func (d *Disk) exportStream(ctx context.Context, w io.Writer, opts ExportOptions) (done int64, err error) {
-	ctx, stop := context.WithCancel(ctx)
-	pieces, free := make(chan []byte), make(chan []byte, 2)
-	var readErr error
-	go func() {
-		defer close(pieces)
-		readErr = d.readPieces(ctx, pieces, free)
-	}()
-	defer func() { // the reader is at its end before the caller goes on
-		stop()
-		for range pieces { // nobody wants them any more
-		}
-	}()
-	for p := range pieces {
-		n, err := w.Write(p)
-		if err == nil && n < len(p) {
-			err = io.ErrShortWrite
-		}
-		if done += int64(n); err != nil {
-			return done, err
-		}
-		free <- p[:cap(p)]
-		if opts.Progress != nil {
-			opts.Progress(done, d.size)
-		}
+func (d *Disk) export(ctx context.Context, w io.Writer, opts ExportOptions) (int64, error) {
+	p, err := d.planExport(ctx, opts)
+	if err != nil {
+		return 0, err
 	}
-	return done, readErr
+	if t := newFileTarget(w); t != nil {
+		return p.toFile(ctx, t)
+	}
+	return p.toStream(ctx, w)
 }
 
-// readPieces sends the disk's content in pieces, whose memory comes back by free.
-func (d *Disk) readPieces(ctx context.Context, pieces chan<- []byte, free chan []byte) error {
-	for range cap(free) {
-		free <- make([]byte, bulkBuffer)
+// ExportSize is how many bytes Export with these options would write now. It reads
+// tables and sector bitmaps, and no data. The errors are those of Export.
+func (d *Disk) ExportSize(ctx context.Context, opts ExportOptions) (int64, error) {
+	if err := d.usable(); err != nil {
+		return 0, err
 	}
-	for off := int64(0); off < d.size; {
-		var buf []byte
-		select {
-		case buf = <-free:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		n, err := d.ReadAt(buf[:min(int64(len(buf)), d.size-off)], off)
-		if err != nil {
-			return err
-		}
-		select {
-		case pieces <- buf[:n]:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		off += int64(n)
+	p, err := d.planExport(ctx, opts)
+	if err != nil && d.closed.Load() {
+		return 0, ErrClosed
+	}
+	if err != nil {
+		return 0, err
+	}
+	return p.size, nil
+}
+
+// check is what makes no sense for a chain of depth images.
+func (o *ExportOptions) check(depth int) error {
+	isVHD, hasBlocks := o.Type != 0 || o.Azure, o.Type == Dynamic || o.Type == Differencing
+	switch {
+	case o.Azure && o.Type != 0 && o.Type != Fixed:
+		return fmt.Errorf("%w: a %v disk for Azure, which takes fixed ones", fs.ErrInvalid, o.Type)
+	case o.Type == Differencing && depth == 1:
+		return fmt.Errorf("%w: a differencing disk of one that has no parent", fs.ErrInvalid)
+	case o.Type == Differencing && (o.Base < 1 || o.Base >= depth):
+		return fmt.Errorf("%w: base %d in a chain of %d images, want a parent from 1 to %d", fs.ErrInvalid, o.Base, depth, depth-1)
+	case o.Type != Differencing && o.Base != 0:
+		return fmt.Errorf("%w: base %d of what is no differencing disk", fs.ErrInvalid, o.Base)
+	case o.BlockSize != 0 && !hasBlocks:
+		return fmt.Errorf("%w: blocks of %d bytes for what has none", fs.ErrInvalid, o.BlockSize)
+	case (o.ID != uuid.UUID{} || !o.Time.IsZero()) && !isVHD:
+		return fmt.Errorf("%w: an identifier, or a time, for what is no VHD", fs.ErrInvalid)
 	}
 	return nil
 }

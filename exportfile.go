@@ -9,20 +9,42 @@ import (
 	"slices"
 )
 
-// exportFile writes to a file, where order is of no matter.
-func (d *Disk) exportFile(ctx context.Context, t *fileTarget, opts ExportOptions) (int64, error) {
-	if err := d.notInChain(t.file); err != nil {
+// toFile writes to a file, in which zeros are holes. For content, order is of no
+// matter there.
+func (p *exportPlan) toFile(ctx context.Context, t *fileTarget) (done int64, err error) {
+	if err := p.disk.notInChain(t.file); err != nil {
 		return 0, err
 	}
-	if err := t.begin(d.size); err != nil {
+	if err := t.begin(p.size); err != nil {
 		return 0, err
 	}
-	b := bulk{size: d.size, piece: windowSize, progress: opts.Progress} // so that each block map is made once
-	done, err := b.run(ctx, func(buf []byte, off, n int64) error { return d.exportPiece(t, buf, off, n) })
+	if p.hasBlocks() {
+		done, err = p.toStream(ctx, &fileStream{target: t})
+	} else {
+		done, err = p.contentToFile(ctx, t)
+	}
 	if err == nil {
-		err = t.end(d.size)
+		err = t.end(p.size)
 	}
 	return done, err
+}
+
+// contentToFile writes the content to a file, and of a fixed disk what comes behind
+// it.
+func (p *exportPlan) contentToFile(ctx context.Context, t *fileTarget) (int64, error) {
+	b := bulk{size: p.content, piece: windowSize, progress: p.progress} // so that each block map is made once
+	done, err := b.run(ctx, func(buf []byte, off, n int64) error { return p.disk.exportPiece(t, buf, off, n) })
+	if err != nil || p.layout == nil {
+		return done, err
+	}
+	footerOff := p.layout.footerOff(0)
+	if err := t.zero(p.content, footerOff-p.content); err != nil {
+		return done, err
+	}
+	if _, err := writeFull(t.file, p.layout.footer, t.start+footerOff); err != nil {
+		return footerOff, err
+	}
+	return p.size, nil
 }
 
 // notInChain is why content can't be written to a file: it would be over itself.
@@ -39,7 +61,7 @@ func (d *Disk) notInChain(f *os.File) error {
 	return nil
 }
 
-// exportPiece copies a piece to a file. Space of the leaf that was freed and
+// exportPiece copies a piece of the content to a file. Space of the leaf that was freed and
 // taken again meanwhile may have brought another block's bytes: then it does so
 // once more, over what it wrote.
 func (d *Disk) exportPiece(t *fileTarget, buf []byte, off, n int64) error {
@@ -164,10 +186,10 @@ func (d *Disk) sourceOf(stored []FileExtent, off, n int64) (src *os.File, srcOff
 	return src, e.FileOffset + off - e.Offset
 }
 
-// fileTarget is a regular file that content is exported to.
+// fileTarget is a regular file that is exported to.
 type fileTarget struct {
 	file      *os.File
-	start     int64 // where the content begins
+	start     int64 // where what is exported begins
 	zerosFrom int64 // from here on the file reads as zeros
 }
 
@@ -200,13 +222,37 @@ func (t *fileTarget) begin(size int64) error {
 	return t.file.Truncate(t.start + size)
 }
 
-// end puts the file's position behind the content.
+// end puts the file's position behind what was exported.
 func (t *fileTarget) end(size int64) error {
 	_, err := t.file.Seek(t.start+size, io.SeekStart)
 	return err
 }
 
-// zero makes n bytes of the content zeros.
+// zero makes n bytes of what is exported zeros.
 func (t *fileTarget) zero(off, n int64) error {
 	return zeroRange(t.file, t.start+off, min(n, t.zerosFrom-t.start-off))
+}
+
+// fileStream writes to a file from first to last, in whole sectors and pieces that
+// begin with a page, and leaves out zeros where there are some already.
+type fileStream struct {
+	target *fileTarget
+	off    int64
+}
+
+func (s *fileStream) Write(p []byte) (n int, err error) {
+	for r := range stretches(p, holeUnit) {
+		off := s.off + int64(r.from)
+		if r.zeros {
+			err = s.target.zero(off, int64(r.to-r.from))
+		} else {
+			_, err = writeFull(s.target.file, p[r.from:r.to], s.target.start+off)
+		}
+		if err != nil {
+			break
+		}
+		n = r.to
+	}
+	s.off += int64(n)
+	return n, err
 }

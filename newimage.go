@@ -2,6 +2,7 @@ package vhd
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io/fs"
 	"time"
@@ -43,8 +44,8 @@ type newImage struct {
 type newParent struct {
 	id       uuid.UUID
 	modified time.Time
-	absolute string // path as Windows writes it
-	relative string // to the child's directory; empty: there is none, on another drive
+	absolute string // path as Windows writes it; empty: not known
+	relative string // to the child's directory; empty: there is none, on another drive, or it is not known
 }
 
 // fillIn puts what nobody has said in place of zeros.
@@ -198,11 +199,14 @@ func (n *newImage) refer(h *DynamicHeader) (paths [][]byte, err error) {
 	if _, err := encodeTime(p.modified); err == nil { // a clock gone wrong is no reason to fail
 		h.ParentTime = p.modified
 	}
-	if name, err := NewParentName(p.absolute); err == nil { // one that is too long stands in the locator alone
+	if name, err := NewParentName(cmp.Or(p.absolute, p.relative)); err == nil { // one that is too long stands in the locator alone
 		h.ParentName = name
 	}
 	off := int64(locatorUnit)
 	add := func(code PlatformCode, path string) error {
+		if path == "" {
+			return nil
+		}
 		data, err := code.EncodePath(path)
 		if err != nil {
 			return err
@@ -217,10 +221,10 @@ func (n *newImage) refer(h *DynamicHeader) (paths [][]byte, err error) {
 	if err := add(W2ku, p.absolute); err != nil && p.relative == "" {
 		return nil, err // else the relative path is enough
 	}
-	if p.relative == "" {
-		return paths, nil
+	if err := add(W2ru, p.relative); err != nil {
+		return nil, err
 	}
-	return paths, add(W2ru, p.relative)
+	return paths, nil
 }
 
 // tableEntries is the number of entries of the BAT.

@@ -8,9 +8,10 @@
 //
 // [Open] opens a child and the parents that it needs. Sectors that the child
 // does not hold are read from the nearest parent that does; writes stay in the
-// child. [Create] makes images. [Disk.Export] and [Disk.Import] copy a disk's
-// content out and in, as raw bytes. [Inspect] looks at one file and follows
-// nothing.
+// child. [Create] makes images. [Disk.Export] writes a disk anywhere in one pass: as
+// raw bytes, as one image without parents, or as a child of any image below with
+// what changed since. [Disk.Import] copies raw bytes in. [Inspect] looks at one file
+// and follows nothing.
 //
 // # What is promised
 //
