@@ -191,6 +191,34 @@ func TestTheLastBlockOfAnExportEndsWithTheDisk(t *testing.T) {
 	}))
 }
 
+func TestADeltaHasNoSectorThatDidNotChange(t *testing.T) {
+	const block, second = 64 << 10, 4 << 20 // in another window
+	fsys := vhdtest.NewMemFS()
+	opts := vhd.CreateOptions{Options: vhd.Options{FS: fsys}, Size: 8 << 20, BlockSize: block}
+	base, err := vhd.Create("base.vhd", opts)
+	require.NoError(t, err)
+	_, err = base.WriteAt(fill(1, opts.Size), 0)
+	require.NoError(t, err)
+	require.NoError(t, base.Close())
+	opts.Parent = "base.vhd"
+	disk, err := vhd.Create("leaf.vhd", opts)
+	require.NoError(t, err)
+	defer disk.Close()
+	_, err = disk.WriteAt(fill(2, block), 0)
+	require.NoError(t, err)
+	_, err = disk.WriteAt(fill(3, 512), second+1024)
+	require.NoError(t, err)
+	export := sameOptions(vhd.Differencing)
+	export.Base = 1
+	const first = 16384 + 3584
+	requireExported(t, disk, export, deltaOf("base.vhd", disk.Chain()[1].Footer().ID, &vhdtest.Image{
+		Size: opts.Size, BlockSize: block, Blocks: []vhdtest.Block{
+			{Off: first, Data: fill(2, block)},
+			{Index: second / block, Off: first + block + 4096, Bitmap: []byte{0b00100000}, Data: append(make([]byte, 1024), fill(3, 512)...)},
+		},
+	}))
+}
+
 // What has no blocks is what Create makes.
 func TestAnExportOfNothingIsANewImage(t *testing.T) {
 	fsys := vhdtest.NewMemFS()
@@ -667,11 +695,33 @@ func TestAnExportEndsWithItsContextAndLeavesNoGoroutine(t *testing.T) {
 					require.EqualValues(t, b.Len(), n)
 					require.LessOrEqual(t, calls, enough+2)
 					synctest.Wait()
+					if opts.Type == vhd.Dynamic || opts.Type == vhd.Differencing {
+						_, err = disk.ExportSize(ctx, opts)
+						require.ErrorIs(t, err, context.Canceled)
+					}
 				}
 				require.NoError(t, disk.Close())
 			})
 		})
 	}
+}
+
+// Progress is of the disk, whatever is written of it.
+func TestProgressOfAnExportIsWhatIsDoneOfTheDisk(t *testing.T) {
+	disk := newPatchyChain(t, vhdtest.NewMemFS())
+	for _, opts := range exportKinds {
+		var at []int64
+		opts.Progress = func(done, total int64) {
+			require.Equal(t, disk.Size(), total)
+			at = append(at, done)
+		}
+		n, err := disk.Export(t.Context(), io.Discard, opts)
+		require.NoError(t, err)
+		require.IsIncreasing(t, at[:len(at)-1], "%v", opts.Type)
+		require.Equal(t, disk.Size(), at[len(at)-1])
+		require.Len(t, at, int((n+512<<10-1)/(512<<10)), "%v: once for each piece", opts.Type)
+	}
+	require.NoError(t, disk.Close())
 }
 
 // newPatchyChain is a chain of three, of 8 MiB in blocks of 32 KiB, of which each
