@@ -49,8 +49,8 @@ type ExportOptions struct {
 // that image's data among them, and records what a child does that Create makes
 // beside it: its identifier, the time of its last modification, its absolute path,
 // and its name for the relative one. Of images that OpenChain got, no absolute path
-// is known, and the name may not be either. All are of the disk's size, have new
-// identifiers, and the layout that Create gives images.
+// is known, and the name may not be either. All have the disk's size, and the layout
+// that Create gives images.
 //
 // What is written to the disk meanwhile may or may not show. Which blocks a VHD has
 // is settled when Export begins: those that get their first data later are left
@@ -67,8 +67,9 @@ type ExportOptions struct {
 // become holes. Content, and fixed disks, are written several pieces at a time, and
 // where the kernel can copy data from file to file, or share it, it is asked to.
 // What the file holds behind stays, and a VHD must not be followed by anything.
-// After an error, more than what is returned may be written, and the position
-// stays. An image of the chain is refused. Export syncs nothing.
+// After an error, more than what is returned may be written, none of which makes a
+// VHD, and the position stays. An image of the chain is refused. Export syncs
+// nothing.
 func (d *Disk) Export(ctx context.Context, w io.Writer, opts ExportOptions) (int64, error) {
 	if err := d.usable(); err != nil {
 		return 0, err

@@ -19,7 +19,7 @@ func (p *exportPlan) toFile(ctx context.Context, t *fileTarget) (done int64, err
 		return 0, err
 	}
 	if p.hasBlocks() {
-		done, err = p.toStream(ctx, &fileStream{target: t})
+		done, err = p.blocksToFile(ctx, t)
 	} else {
 		done, err = p.contentToFile(ctx, t)
 	}
@@ -45,6 +45,21 @@ func (p *exportPlan) contentToFile(ctx context.Context, t *fileTarget) (int64, e
 		return footerOff, err
 	}
 	return p.size, nil
+}
+
+// blocksToFile writes a disk with blocks to a file. The footer's copy comes last: a
+// file that has none, and no footer at its end, is no VHD, whatever ended the
+// export. With the copy it would be opened, and read as zeros where nothing was
+// written.
+func (p *exportPlan) blocksToFile(ctx context.Context, t *fileTarget) (int64, error) {
+	done, err := p.toStream(ctx, &fileStream{target: t})
+	if err != nil {
+		return done, err
+	}
+	if _, err := writeFull(t.file, p.layout.footer, t.start); err != nil {
+		return 0, err
+	}
+	return done, nil
 }
 
 // notInChain is why content can't be written to a file: it would be over itself.
@@ -233,14 +248,18 @@ func (t *fileTarget) zero(off, n int64) error {
 	return zeroRange(t.file, t.start+off, min(n, t.zerosFrom-t.start-off))
 }
 
-// fileStream writes to a file from first to last, in whole sectors and pieces that
-// begin with a page, and leaves out zeros where there are some already.
+// fileStream writes a disk with blocks to a file, from first to last, in pieces that
+// begin with a page. It leaves out zeros where there are some already, and the
+// footer's copy.
 type fileStream struct {
 	target *fileTarget
 	off    int64
 }
 
 func (s *fileStream) Write(p []byte) (n int, err error) {
+	if s.off == 0 {
+		clear(p[:footerSize]) // the buffer is the export's own
+	}
 	for r := range stretches(p, holeUnit) {
 		off := s.off + int64(r.from)
 		if r.zeros {

@@ -495,6 +495,34 @@ func TestAnExportToAFileIsThatToAStream(t *testing.T) {
 	}
 }
 
+// It would have its length already, and a copy of the footer is enough to be opened.
+func TestAFileWhoseExportDidNotEndIsNoVHD(t *testing.T) {
+	disk := newPatchyChain(t, vhdtest.NewMemFS())
+	for _, opts := range exportKinds[1:] {
+		for _, start := range []int64{0, 1000} {
+			f, err := os.Create(filepath.Join(t.TempDir(), "out"))
+			require.NoError(t, err)
+			_, err = f.Seek(start, io.SeekStart)
+			require.NoError(t, err)
+			ctx, cancel := context.WithCancel(t.Context())
+			opts.Progress = func(int64, int64) {
+				info, err := f.Stat()
+				require.NoError(t, err)
+				_, err = vhd.Inspect(io.NewSectionReader(f, start, info.Size()-start), info.Size()-start)
+				require.ErrorIs(t, err, vhd.ErrFormat, "%v", opts.Type)
+				cancel()
+			}
+			_, err = disk.Export(ctx, f, opts)
+			require.ErrorIs(t, err, context.Canceled)
+			at, err := f.Seek(0, io.SeekCurrent)
+			require.NoError(t, err)
+			require.Equal(t, start, at)
+			require.NoError(t, f.Close())
+		}
+	}
+	require.NoError(t, disk.Close())
+}
+
 func TestADiskForAzureIsOfWholeMiBAndAtLeastTwenty(t *testing.T) {
 	vhdtest.Qemu.Need(t)
 	for _, c := range []struct{ size, want int64 }{
@@ -794,6 +822,31 @@ func TestAnExportOfWhatCanNotBeReadIsAnError(t *testing.T) {
 			require.ErrorContains(t, err, ".vhd")
 		}
 	}
+}
+
+// What has blocks is known to be damaged before anything is written.
+func TestAnExportOfADamagedChainIsAnErrorAndNeverZeros(t *testing.T) {
+	base := vhdtest.NewDynamic(8<<20, vhdtest.Block{Index: 1, Data: []byte("data")})
+	leaf := vhdtest.NewChild(base, "base.vhd", vhdtest.Block{Index: 2, Data: []byte("data")})
+	dir := t.TempDir()
+	base.WriteFile(t, filepath.Join(dir, "base.vhd"))
+	raw := leaf.Build(t)
+	vhdtest.EditEntry(t, raw, 2, 1<<20)
+	name := filepath.Join(dir, "leaf.vhd")
+	require.NoError(t, os.WriteFile(name, raw, 0o600))
+	disk, err := vhd.Open(name, nil)
+	require.NoError(t, err)
+	for diskType, want := range map[vhd.DiskType]int64{vhd.Fixed: 4 << 20, vhd.Dynamic: 0, vhd.Differencing: 0} {
+		opts := vhd.ExportOptions{Type: diskType}
+		if diskType == vhd.Differencing {
+			opts.Base = 1
+		}
+		n, err := disk.Export(t.Context(), io.Discard, opts)
+		require.ErrorIs(t, err, vhd.ErrCorrupt)
+		require.ErrorContains(t, err, name)
+		require.Equal(t, want, n)
+	}
+	require.NoError(t, disk.Close())
 }
 
 func TestAnExportWithoutTheParentsIsAnError(t *testing.T) {
