@@ -198,3 +198,28 @@ func TestChangedExtentsOfWhatCanNotBeReadAreErrors(t *testing.T) {
 	faults.Disarm()
 	require.Len(t, changedBlocks(t, disk, 0, 2, 0, disk.Size()), 5)
 }
+
+// Whether zeros hide anything can't be told without the base.
+func TestWhatZerosHideInADamagedBaseIsAnError(t *testing.T) {
+	fsys := vhdtest.NewMemFS()
+	require.NoError(t, smallMiddle(t, fsys).Close())
+	base := mustReadFile(t, fsys, "base.vhd")
+	vhdtest.EditEntry(t, base, 4, 1<<20)
+	require.NoError(t, fsys.WriteFile("base.vhd", base))
+	disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: fsys})
+	require.NoError(t, err)
+	defer disk.Close()
+	at := int64(-1)
+	for e, err := range disk.ChangedExtents(0, 2, 0, disk.Size()) {
+		if err != nil {
+			require.ErrorIs(t, err, vhd.ErrCorrupt)
+			require.ErrorContains(t, err, "base.vhd")
+			require.Equal(t, vhd.Extent{Offset: 4 * extentBlock, Length: extentBlock, Depth: vhd.Hole}, e)
+			at = e.Offset
+		}
+	}
+	require.Positive(t, at)
+	require.Len(t, changedBlocks(t, disk, 0, 1, 0, disk.Size()), 1, "the base is not asked")
+	_, err = disk.ExportSize(t.Context(), vhd.ExportOptions{Type: vhd.Differencing, Base: 2})
+	require.ErrorIs(t, err, vhd.ErrCorrupt)
+}

@@ -799,6 +799,24 @@ func TestAnExportThatCanNotBeWrittenEndsWithTheWritersError(t *testing.T) {
 	}
 }
 
+// closingWriter closes a disk when it is written to.
+type closingWriter struct{ disk *vhd.Disk }
+
+func (w closingWriter) Write(p []byte) (int, error) {
+	_ = w.disk.Close()
+	return len(p), nil
+}
+
+func TestAnExportOfADiskThatIsClosedMeanwhileEndsWithErrClosed(t *testing.T) {
+	for _, opts := range exportKinds {
+		synctest.Test(t, func(t *testing.T) {
+			disk := newPatchyChain(t, vhdtest.NewMemFS())
+			_, err := disk.Export(t.Context(), closingWriter{disk}, opts)
+			require.Equal(t, vhd.ErrClosed, err)
+		})
+	}
+}
+
 func TestAnExportOfWhatCanNotBeReadIsAnError(t *testing.T) {
 	fsys := vhdtest.NewMemFS()
 	require.NoError(t, newExtentChain(t, fsys).Close())
