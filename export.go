@@ -64,9 +64,10 @@ type ExportOptions struct {
 //
 // To an *os.File that is a regular file, and not open for appending, it writes
 // from the file's position on, and leaves the position behind what it wrote: zeros
-// become holes. Content, and fixed disks, are written several pieces at a time, and
-// where the kernel can copy data from file to file, or share it, it is asked to.
-// What the file holds behind stays, and a VHD must not be followed by anything.
+// become holes, several pieces are under way at a time, and where the kernel can
+// copy data from file to file, or share it, it is asked to, but for pieces of less
+// than 2 MiB in a VHD that has blocks. What the file holds behind stays, and a VHD
+// must not be followed by anything.
 // After an error, more than what is returned may be written, none of which makes a
 // VHD, and the position stays. An image of the chain is refused. Export syncs
 // nothing.
@@ -89,7 +90,7 @@ func (d *Disk) export(ctx context.Context, w io.Writer, opts ExportOptions) (int
 	if t := newFileTarget(w); t != nil {
 		return p.toFile(ctx, t)
 	}
-	return p.toStream(ctx, w)
+	return p.toStream(ctx, w, p.emit)
 }
 
 // ExportSize is how many bytes Export with these options would write now. It reads

@@ -11,13 +11,10 @@ func (p *exportPlan) emit(o *outflow) error {
 	if err := put(o); err != nil {
 		return err
 	}
-	o.done = p.content
-	if p.layout != nil {
-		if err := p.emitFooter(o); err != nil {
-			return err
-		}
+	if o.done = p.content; p.layout == nil {
+		return nil
 	}
-	return o.flush()
+	return p.emitFooter(o)
 }
 
 func (p *exportPlan) emitContent(o *outflow) error { return o.putContent(p.disk, 0, p.content) }
@@ -32,10 +29,7 @@ func (p *exportPlan) emitFooter(o *outflow) error {
 // emitBlocks puts all in front of the footer into o, but for the zeros behind the
 // last block.
 func (p *exportPlan) emitBlocks(o *outflow) error {
-	if err := o.put(p.layout.head); err != nil {
-		return err
-	}
-	if err := p.emitTable(o); err != nil {
+	if err := p.emitTables(o); err != nil {
 		return err
 	}
 	bitmaps, nbefore := p.bitmaps(), int64(0)
@@ -53,6 +47,14 @@ func (p *exportPlan) emitBlocks(o *outflow) error {
 		nbefore++
 	}
 	return nil
+}
+
+// emitTables puts all in front of the blocks into o.
+func (p *exportPlan) emitTables(o *outflow) error {
+	if err := o.put(p.layout.head); err != nil {
+		return err
+	}
+	return p.emitTable(o)
 }
 
 // emitTable puts the BAT into o: the blocks stand in the file one behind the other.

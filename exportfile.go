@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// toFile writes to a file, in which zeros are holes. For content, order is of no
-// matter there.
+// toFile writes to a file, in which zeros are holes, and where order is of no
+// matter.
 func (p *exportPlan) toFile(ctx context.Context, t *fileTarget) (done int64, err error) {
 	if err := p.disk.notInChain(t.file); err != nil {
 		return 0, err
@@ -37,12 +37,17 @@ func (p *exportPlan) contentToFile(ctx context.Context, t *fileTarget) (int64, e
 	if err != nil || p.layout == nil {
 		return done, err
 	}
-	footerOff := p.layout.footerOff(0)
-	if err := t.zero(p.content, footerOff-p.content); err != nil {
-		return done, err
+	return p.footerToFile(t, p.content)
+}
+
+// footerToFile writes the footer, and zeros between it and what ends at end.
+func (p *exportPlan) footerToFile(t *fileTarget, end int64) (int64, error) {
+	off := p.layout.footerOff(p.nblocks)
+	if err := t.zero(end, off-end); err != nil {
+		return end, err
 	}
-	if _, err := writeFull(t.file, p.layout.footer, t.start+footerOff); err != nil {
-		return footerOff, err
+	if _, err := writeFull(t.file, p.layout.footer, t.start+off); err != nil {
+		return off, err
 	}
 	return p.size, nil
 }
@@ -52,14 +57,81 @@ func (p *exportPlan) contentToFile(ctx context.Context, t *fileTarget) (int64, e
 // export. With the copy it would be opened, and read as zeros where nothing was
 // written.
 func (p *exportPlan) blocksToFile(ctx context.Context, t *fileTarget) (int64, error) {
-	done, err := p.toStream(ctx, &fileStream{target: t})
+	done, err := p.toStream(ctx, &tableStream{target: t}, p.emitTables)
 	if err != nil {
+		return done, err
+	}
+	b := bulk{size: p.content, piece: max(windowSize, p.image.blockSize), progress: p.progress}
+	_, err = b.run(ctx, func(buf []byte, off, n int64) error { return p.blocksInToFile(t, buf, off, n) })
+	if err != nil {
+		return done, err
+	}
+	if done, err = p.footerToFile(t, p.layout.endOf(p.nblocks)); err != nil {
 		return done, err
 	}
 	if _, err := writeFull(t.file, p.layout.footer, t.start); err != nil {
 		return 0, err
 	}
 	return done, nil
+}
+
+// blocksInToFile writes the blocks of a piece of the disk.
+func (p *exportPlan) blocksInToFile(t *fileTarget, buf []byte, off, n int64) error {
+	size := p.image.blockSize
+	bitmaps := p.bitmaps()
+	for block := range p.blocks.within(off/size, (off+n+size-1)/size) {
+		bitmap, err := bitmaps.of(block)
+		if err == nil {
+			err = p.blockToFile(t, buf, block, bitmap)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// blockToFile writes a block, and zeros between it and the one in front.
+func (p *exportPlan) blockToFile(t *fileTarget, buf []byte, block int64, bitmap []byte) error {
+	nbefore := p.blocks.rank(block)
+	at, end := p.layout.blockOff(nbefore), p.layout.endOf(nbefore)
+	if err := t.zero(end, at-end); err != nil {
+		return err
+	}
+	if _, err := writeFull(t.file, bitmap, t.start+at); err != nil {
+		return err
+	}
+	done := block * p.image.blockSize
+	data := *t
+	data.start += at + int64(len(bitmap)) - done // where the disk would begin
+	for off, n := range p.named(block, bitmap) {
+		if err := data.zero(done, off-done); err != nil {
+			return err
+		}
+		if err := p.runToFile(&data, buf, off, n); err != nil {
+			return err
+		}
+		done = off + n
+	}
+	return data.zero(done, (block+1)*p.image.blockSize-done)
+}
+
+// runToFile copies n bytes of the disk that lie in one window.
+func (p *exportPlan) runToFile(t *fileTarget, buf []byte, off, n int64) error {
+	if n == windowSize {
+		return p.disk.exportPiece(t, buf, off, n)
+	}
+	for end := off + n; off < end; { // by block maps that are kept: there may be many runs in a window
+		piece := buf[:min(int64(len(buf)), end-off)]
+		if _, err := p.disk.ReadAt(piece, off); err != nil {
+			return err
+		}
+		if _, err := t.write(piece, off); err != nil {
+			return err
+		}
+		off += int64(len(piece))
+	}
+	return nil
 }
 
 // notInChain is why content can't be written to a file: it would be over itself.
@@ -248,30 +320,33 @@ func (t *fileTarget) zero(off, n int64) error {
 	return zeroRange(t.file, t.start+off, min(n, t.zerosFrom-t.start-off))
 }
 
-// fileStream writes a disk with blocks to a file, from first to last, in pieces that
-// begin with a page. It leaves out zeros where there are some already, and the
-// footer's copy.
-type fileStream struct {
+// write writes p at off, but for its zeros.
+func (t *fileTarget) write(p []byte, off int64) (n int, err error) {
+	for r := range stretches(p, holeUnit) {
+		at := off + int64(r.from)
+		if r.zeros {
+			err = t.zero(at, int64(r.to-r.from))
+		} else {
+			_, err = writeFull(t.file, p[r.from:r.to], t.start+at)
+		}
+		if err != nil {
+			return r.from, err
+		}
+	}
+	return len(p), nil
+}
+
+// tableStream writes what is in front of the blocks, but for the footer's copy.
+type tableStream struct {
 	target *fileTarget
 	off    int64
 }
 
-func (s *fileStream) Write(p []byte) (n int, err error) {
+func (s *tableStream) Write(p []byte) (int, error) {
 	if s.off == 0 {
 		clear(p[:footerSize]) // the buffer is the export's own
 	}
-	for r := range stretches(p, holeUnit) {
-		off := s.off + int64(r.from)
-		if r.zeros {
-			err = s.target.zero(off, int64(r.to-r.from))
-		} else {
-			_, err = writeFull(s.target.file, p[r.from:r.to], s.target.start+off)
-		}
-		if err != nil {
-			break
-		}
-		n = r.to
-	}
+	n, err := s.target.write(p, s.off)
 	s.off += int64(n)
 	return n, err
 }

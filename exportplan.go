@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"math/bits"
 )
 
 // exportPlan is what an export writes. Before the first byte all is known of it
@@ -129,11 +128,13 @@ func (p *exportPlan) addBlocks(e Extent) {
 // blockSet is a set of a disk's blocks. Where there are none of it for long, it
 // takes next to no space.
 type blockSet struct {
-	pages []*sectorSet // each of as many blocks as a window has sectors; nil: none of them
+	pages  []*sectorSet // each of as many blocks as a window has sectors; nil: none of them
+	before []int64      // how many are in front of each page; see count
 }
 
 func newBlockSet(nblocks int64) blockSet {
-	return blockSet{make([]*sectorSet, (nblocks+windowSectors-1)/windowSectors)}
+	npages := (nblocks + windowSectors - 1) / windowSectors
+	return blockSet{make([]*sectorSet, npages), make([]int64, npages)}
 }
 
 // add adds the blocks from first on, in front of end.
@@ -149,16 +150,20 @@ func (s blockSet) add(first, end int64) {
 	}
 }
 
+// count counts all, after the last was added.
 func (s blockSet) count() (n int64) {
-	for _, page := range s.pages {
-		if page == nil {
-			continue
-		}
-		for _, word := range page {
-			n += int64(bits.OnesCount64(word))
+	for i, page := range s.pages {
+		if s.before[i] = n; page != nil {
+			n += int64(page.count(windowSectors))
 		}
 	}
 	return n
+}
+
+// rank is how many are in front of a block that is one of them.
+func (s blockSet) rank(block int64) int64 {
+	page := block / windowSectors
+	return s.before[page] + int64(s.pages[page].count(int(block%windowSectors)))
 }
 
 // within yields those from first on, in front of end, in order.

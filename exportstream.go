@@ -11,15 +11,17 @@ type exportedPiece struct {
 	done int64 // bytes of the disk that are done once it is written
 }
 
-// toStream writes one piece while it reads the next.
-func (p *exportPlan) toStream(ctx context.Context, w io.Writer) (written int64, err error) {
+// toStream writes one piece while it reads the next, and all that emit puts.
+func (p *exportPlan) toStream(ctx context.Context, w io.Writer, emit func(o *outflow) error) (written int64, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	pieces := make(chan exportedPiece)
 	o := outflow{ctx: ctx, pieces: pieces, free: make(chan []byte, 2)}
 	var readErr error
 	go func() {
 		defer close(pieces)
-		readErr = p.emit(&o)
+		if readErr = emit(&o); readErr == nil {
+			readErr = o.flush()
+		}
 	}()
 	defer func() { // the reader is at its end before the caller goes on
 		stop()

@@ -821,25 +821,31 @@ func TestAnExportOfWhatCanNotBeReadIsAnError(t *testing.T) {
 	fsys := vhdtest.NewMemFS()
 	require.NoError(t, newExtentChain(t, fsys).Close())
 	faults := vhdtest.NewFaultFS(fsys)
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	require.NoError(t, err)
 	for _, opts := range exportKinds {
-		for at := 1; ; at++ {
-			disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: faults, Lock: vhd.LockNone})
-			require.NoError(t, err)
-			faults.Arm(vhdtest.Fault{At: at, Forever: true, All: true, Match: func(op vhdtest.Op) bool { return op.Kind == vhdtest.OpRead }})
-			var b bytes.Buffer
-			n, err := disk.Export(t.Context(), &b, opts)
-			require.EqualValues(t, b.Len(), n)
-			fired := faults.Fired()
-			faults.Disarm()
-			require.NoError(t, disk.Close())
-			if fired == 0 {
+		for _, w := range []io.Writer{out, io.Discard} {
+			for at := 1; ; at++ {
+				require.NoError(t, out.Truncate(0))
+				_, err := out.Seek(0, io.SeekStart)
 				require.NoError(t, err)
-				break
+				disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: faults, Lock: vhd.LockNone})
+				require.NoError(t, err)
+				faults.Arm(vhdtest.Fault{At: at, Forever: true, All: true, Match: func(op vhdtest.Op) bool { return op.Kind == vhdtest.OpRead }})
+				_, err = disk.Export(t.Context(), w, opts)
+				fired := faults.Fired()
+				faults.Disarm()
+				require.NoError(t, disk.Close())
+				if fired == 0 {
+					require.NoError(t, err)
+					break
+				}
+				require.ErrorIs(t, err, syscall.EIO, "read %d", at)
+				require.ErrorContains(t, err, ".vhd")
 			}
-			require.ErrorIs(t, err, syscall.EIO, "read %d", at)
-			require.ErrorContains(t, err, ".vhd")
 		}
 	}
+	require.NoError(t, out.Close())
 }
 
 // What has blocks is known to be damaged before anything is written.
@@ -933,6 +939,11 @@ func newMeddler(t testing.TB, disk *vhd.Disk, seed uint64) *meddler {
 }
 
 func (m *meddler) Write(p []byte) (int, error) {
+	m.meddle()
+	return m.Buffer.Write(p)
+}
+
+func (m *meddler) meddle() {
 	for range 20 {
 		sector := m.rng.IntN(len(m.versions))
 		n := min(1+m.rng.IntN(300), len(m.versions)-sector)
@@ -952,19 +963,37 @@ func (m *meddler) Write(p []byte) (int, error) {
 		m.err = errors.Join(m.err, err)
 	}
 	m.err = errors.Join(m.err, m.disk.Sync())
-	return m.Buffer.Write(p)
+}
+
+// exportToFile exports to a file, and meddles with each piece.
+func (m *meddler) exportToFile(t testing.TB, opts vhd.ExportOptions) (int64, error) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	require.NoError(t, err)
+	opts.Progress = func(int64, int64) { m.meddle() }
+	n, err := m.disk.Export(t.Context(), f, opts)
+	require.NoError(t, f.Close())
+	image, readErr := os.ReadFile(f.Name())
+	require.NoError(t, readErr)
+	m.Buffer.Write(image)
+	return n, err
 }
 
 func TestAnExportOfADiskThatIsWrittenToIsSound(t *testing.T) {
 	for seed := range uint64(8) {
 		for _, opts := range exportKinds[1:] {
-			t.Run(fmt.Sprintf("seed %d, %v since %d", seed, opts.Type, opts.Base), func(t *testing.T) {
+			toFile := seed%2 == 1
+			t.Run(fmt.Sprintf("seed %d, %v since %d, to a file %v", seed, opts.Type, opts.Base, toFile), func(t *testing.T) {
 				fsys := vhdtest.NewMemFS()
 				disk := newPatchyChain(t, fsys)
 				m := newMeddler(t, disk, seed)
 				size, err := disk.ExportSize(t.Context(), opts)
 				require.NoError(t, err)
-				n, err := disk.Export(t.Context(), m, opts)
+				export := func() (int64, error) { return disk.Export(t.Context(), m, opts) }
+				if toFile {
+					export = func() (int64, error) { return m.exportToFile(t, opts) }
+				}
+				n, err := export()
 				require.NoError(t, err)
 				require.NoError(t, m.err)
 				require.Equal(t, size, n)

@@ -140,12 +140,20 @@ func (l *imageLayout) blockOff(nbefore int64) int64 {
 	return l.blocks.slotAt(l.emptyEnd) + nbefore*l.blocks.slotSize()
 }
 
+// endOf is where so many blocks end, or what is in front of the first.
+func (l *imageLayout) endOf(nblocks int64) int64 {
+	if nblocks == 0 {
+		return l.tableEnd
+	}
+	return l.blockOff(nblocks-1) + l.blocks.blockBytes()
+}
+
 // footerOff is where the footer is behind so many blocks.
 func (l *imageLayout) footerOff(nblocks int64) int64 {
 	if nblocks == 0 {
 		return l.emptyEnd
 	}
-	return footerAt(l.blockOff(nblocks-1) + l.blocks.blockBytes())
+	return footerAt(l.endOf(nblocks))
 }
 
 // write writes the image to an empty file. What it makes has no blocks yet, and
