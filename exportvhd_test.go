@@ -495,6 +495,25 @@ func TestAnExportToAFileIsThatToAStream(t *testing.T) {
 	}
 }
 
+func TestAnExportOverAFileOfOtherContentLeavesNothingOfIt(t *testing.T) {
+	disk := newPatchyChain(t, vhdtest.NewMemFS())
+	for _, opts := range exportKinds[1:] {
+		opts.ID, opts.Time = exportedID, exportedTime
+		want := exportVHD(t, disk, opts)
+		name := filepath.Join(t.TempDir(), "out")
+		require.NoError(t, os.WriteFile(name, bytes.Repeat([]byte("dirt"), len(want)/4), 0o600))
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		require.NoError(t, err)
+		_, err = disk.Export(t.Context(), f, opts)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		got, err := os.ReadFile(name)
+		require.NoError(t, err)
+		requireSameBytes(t, want, got, 0)
+	}
+	require.NoError(t, disk.Close())
+}
+
 // It would have its length already, and a copy of the footer is enough to be opened.
 func TestAFileWhoseExportDidNotEndIsNoVHD(t *testing.T) {
 	disk := newPatchyChain(t, vhdtest.NewMemFS())
