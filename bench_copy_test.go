@@ -45,7 +45,15 @@ func (c *benchChain) cp(b *testing.B) *racer {
 }
 
 // BenchmarkExport makes raw files of chains, beside cp of the raw file.
-func BenchmarkExport(b *testing.B) {
+func BenchmarkExport(b *testing.B) { benchmarkExport(b, vhd.ExportOptions{}) }
+
+// BenchmarkExportDynamic makes dynamic images of chains, beside cp of the raw file.
+func BenchmarkExportDynamic(b *testing.B) {
+	benchmarkExport(b, vhd.ExportOptions{Type: vhd.Dynamic})
+}
+
+func benchmarkExport(b *testing.B, opts vhd.ExportOptions) {
+	b.Helper()
 	for _, c := range []*benchChain{scatteredChain, fullChain} {
 		for _, depth := range []int{1, benchDepth} {
 			b.Run(fmt.Sprintf("%s/depth %d", c.what, depth), func(b *testing.B) {
@@ -54,7 +62,7 @@ func BenchmarkExport(b *testing.B) {
 				c.compareCopies(b, c.copying(b, func(name string) func() error {
 					f, err := os.Create(name)
 					require.NoError(b, err)
-					_, err = disk.Export(b.Context(), f, vhd.ExportOptions{})
+					_, err = disk.Export(b.Context(), f, opts)
 					require.NoError(b, err)
 					return f.Close
 				}))

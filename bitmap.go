@@ -140,6 +140,14 @@ func (s *sectorSet) nextAbsent(first, end int) (start, n int) {
 	return start, s.scan(start, end, 0) - start
 }
 
+// count is how many of the sectors in front of end are in s.
+func (s *sectorSet) count(end int) (n int) {
+	for i := 0; i*64 < end; i++ {
+		n += bits.OnesCount64(s[i] & onesAt(0, min(64, end-i*64)))
+	}
+	return n
+}
+
 // scan is the first sector from first on whose bit differs from skip's, or
 // end.
 func (s *sectorSet) scan(first, end int, skip uint64) int {

@@ -173,6 +173,7 @@ type layer struct {
 	file   File
 	data   io.ReaderAt // the file, as blocks are read from it
 	table  *table      // nil for a fixed disk
+	abs    string      // its absolute, slash-separated name; empty: not known
 }
 
 // newLayer is the layer of an image that comes to a disk as its number-th.

@@ -391,6 +391,7 @@ func (c *chain) disk() (*Disk, error) {
 	var numbers []int32
 	for number, link := range c.links {
 		l := newLayer(number, link.img, link.file, d.cache)
+		l.abs = link.abs
 		v.layers, numbers = append(v.layers, l), append(numbers, l.number)
 	}
 	v.setChain(numbers)

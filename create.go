@@ -1,6 +1,7 @@
 package vhd
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,6 +62,8 @@ type creation struct {
 	opts  *CreateOptions
 	chain chain // its parents
 	image newImage
+
+	parentAbs string // the parent's name, absolute and slash-separated
 }
 
 func (c *creation) create() (*Disk, error) {
@@ -103,11 +107,8 @@ func (c *creation) fillIn() error {
 	if n.diskType != Differencing && c.opts.Parent != "" {
 		return fmt.Errorf("%w: a %v disk has no parent", fs.ErrInvalid, n.diskType)
 	}
-	if err := n.fillIn(); err != nil {
+	if err := n.fillIn(); err != nil || n.diskType != Differencing {
 		return err
-	}
-	if n.diskType != Differencing {
-		return nil
 	}
 	return c.openParent()
 }
@@ -137,6 +138,7 @@ func (c *creation) openParent() error {
 	if err != nil {
 		return err
 	}
+	leaf.abs = c.parentAbs
 	c.image.parent = &newParent{id: leaf.img.footer.ID, modified: leaf.info.ModTime(), absolute: absolute, relative: relative}
 	return nil
 }
@@ -158,6 +160,7 @@ func (c *creation) parentPaths() (absolute, relative string, err error) {
 			return "", "", inFile(c.opts.Parent, err)
 		}
 	}
+	c.parentAbs = parent
 	absolute = strings.ReplaceAll(parent, "/", `\`)
 	way, ok := relativeTo(child.dir, parent)
 	if !ok {
@@ -166,9 +169,30 @@ func (c *creation) parentPaths() (absolute, relative string, err error) {
 	relative = strings.ReplaceAll(way, "/", `\`)
 	// A name with a colon, say, is fine here and can't be followed.
 	if p := parseStoredPath(W2ru.String(), relative); p.err != nil || joinName(child.dir, p.components) != parent {
-		return "", "", inFile(c.opts.Parent, fmt.Errorf("%w: its name can not be stored as a Windows path", ErrUnsupported))
+		return "", "", inFile(c.opts.Parent, errNotStorable)
 	}
 	return absolute, relative, nil
+}
+
+var errNotStorable = fmt.Errorf("%w: its name can not be stored as a Windows path", ErrUnsupported)
+
+// asParent is what a child that stands beside the image records of it.
+func (l *layer) asParent() (*newParent, error) {
+	info, err := l.file.Stat()
+	if err != nil {
+		return nil, inFile(l.img.name, err)
+	}
+	p := &newParent{id: l.img.footer.ID, modified: info.ModTime(), absolute: strings.ReplaceAll(l.abs, "/", `\`)}
+	name := cmp.Or(l.abs, info.Name())
+	if name == "" {
+		return p, nil // nobody knows it
+	}
+	name = path.Base(name)
+	p.relative = `.\` + name
+	if stored := parseStoredPath(W2ru.String(), p.relative); stored.err != nil || !slices.Equal(stored.components, []string{name}) {
+		return nil, inFile(l.img.name, errNotStorable)
+	}
+	return p, nil
 }
 
 // relativeTo is the way from the directory dir to name, both absolute and

@@ -46,6 +46,58 @@ func ExampleDisk_Export() {
 	// sha256 db06d29da357483c237471ace5a29e4abccf5cf7ada3780eb3b016ade224be67
 }
 
+// What changed since any image of the chain becomes a child of that image.
+func ExampleDisk_Export_differencing() {
+	dir, remove := makeDir()
+	defer remove()
+	base, monday, tuesday := filepath.Join(dir, "base.vhd"), filepath.Join(dir, "monday.vhd"), filepath.Join(dir, "tuesday.vhd")
+	makeImage(base, vhd.CreateOptions{Size: 64 << 20}, "old words", 0)
+	makeImage(monday, vhd.CreateOptions{Parent: base}, "words of Monday", 1<<20)
+	makeImage(tuesday, vhd.CreateOptions{Parent: monday}, "words of Tuesday", 50<<20)
+
+	disk, err := vhd.Open(tuesday, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer disk.Close()
+	for e, err := range disk.ChangedExtents(0, 2, 0, disk.Size()) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(e.Length, "bytes at", e.Offset, "are", filepath.Base(disk.Chain()[e.Depth].Name())+"'s")
+	}
+	opts := vhd.ExportOptions{Type: vhd.Differencing, Base: 2}
+	size, err := disk.ExportSize(context.Background(), opts)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(size, "bytes make a file of them")
+
+	out, err := os.Create(filepath.Join(dir, "both days.vhd"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := disk.Export(context.Background(), out, opts); err != nil {
+		log.Fatal(err)
+	}
+	both, err := vhd.Open(out.Name(), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer both.Close()
+	p := make([]byte, 16)
+	if _, err := both.ReadAt(p, 50<<20); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s, and the parent is %s\n", p, filepath.Base(both.Chain()[1].Name()))
+	// Output:
+	// 512 bytes at 1048576 are monday.vhd's
+	// 512 bytes at 52428800 are tuesday.vhd's
+	// 4222976 bytes make a file of them
+	// words of Tuesday, and the parent is base.vhd
+}
+
 // Content goes into any disk that is writable, a child too.
 func ExampleDisk_Import() {
 	dir, remove := makeDir()

@@ -28,19 +28,31 @@ type FileExtent struct {
 // asked for all the same. A negative off or n is ErrOutOfRange. What is written
 // meanwhile may or may not show.
 func (d *Disk) Extents(off, n int64) iter.Seq2[Extent, error] {
+	return joinExtents(func(yield func(Extent, error) bool) {
+		for e, err := range d.FileExtents(off, n) {
+			if !yield(e.Extent, err) {
+				return
+			}
+		}
+	})
+}
+
+// joinExtents makes one extent of those that follow each other and don't differ in
+// depth.
+func joinExtents(pieces iter.Seq2[Extent, error]) iter.Seq2[Extent, error] {
 	return func(yield func(Extent, error) bool) {
 		var last Extent
-		for e, err := range d.FileExtents(off, n) {
-			if err == nil && last.Length > 0 && e.Depth == last.Depth {
+		for e, err := range pieces {
+			if err == nil && last.Length > 0 && e.Depth == last.Depth && e.Offset == last.Offset+last.Length {
 				last.Length += e.Length
 				continue
 			}
 			if last.Length > 0 && !yield(last, nil) {
 				return
 			}
-			last = e.Extent
+			last = e
 			if err != nil {
-				if !yield(e.Extent, err) {
+				if !yield(e, err) {
 					return
 				}
 				last = Extent{}

@@ -26,18 +26,25 @@ type mapBuilder struct {
 // false if a layer could not be read: the next read tries again. A writable
 // disk must hold its lock, shared or not.
 func (b *mapBuilder) build(d *Disk, window int64, top int) (m *blockMap, cacheable bool) {
-	b.view, b.first = d.view(), window*windowSectors
-	b.size = int(min(windowSectors, b.view.size/SectorSize-b.first))
-	b.extents, b.retry = b.extents[:0], false
-	b.open, b.nopen = sectorSet{}, b.size
-	b.open.add(0, b.size)
-	for depth := top; depth < len(b.view.chain) && b.nopen > 0; depth++ {
-		b.ask(b.view.chain[depth])
-	}
+	v := d.view()
+	b.askLayers(v, window, top, len(v.chain))
 	b.finish()
 	m = newBlockMap(b.extents, b.errs)
 	b.errs = nil
 	return m, !b.retry
+}
+
+// askLayers asks the layers from Chain()[top] on, in front of Chain()[end], who
+// serves a window's sectors. Those that they leave to the layers below stay open.
+func (b *mapBuilder) askLayers(v *view, window int64, top, end int) {
+	b.view, b.first = v, window*windowSectors
+	b.size = int(min(windowSectors, v.size/SectorSize-b.first))
+	b.extents, b.retry = b.extents[:0], false
+	b.open, b.nopen = sectorSet{}, b.size
+	b.open.add(0, b.size)
+	for depth := top; depth < end && b.nopen > 0; depth++ {
+		b.ask(v.chain[depth])
+	}
 }
 
 // ask takes a layer's answer. Past the layer's end is zeros, whatever its own parents hold
@@ -129,13 +136,18 @@ func (b *mapBuilder) fail(e mapExtent, err error) {
 	b.take(e)
 }
 
-// finish answers for what no layer has, and puts the answers in order.
+// finish answers for what no layer has.
 func (b *mapBuilder) finish() {
 	rest := mapExtent{end: inWindow(b.size), layer: hole}
 	if b.view.parentErr != nil {
 		b.fail(rest, b.view.parentErr)
 	}
 	b.take(rest)
+	b.sort()
+}
+
+// sort puts the answers in order.
+func (b *mapBuilder) sort() {
 	slices.SortFunc(b.extents, func(x, y mapExtent) int { return cmp.Compare(x.start, y.start) })
 	joined := b.extents[:0]
 	for _, e := range b.extents {

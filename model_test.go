@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -88,6 +89,7 @@ func (c *chainMachine) run(t *rapid.T) {
 		"reopen":          c.reopen,
 		"new child":       c.newChild,
 		"snapshot":        c.snapshot,
+		"export":          c.export,
 		"pass the end":    c.passTheEnd,
 		"read at the end": c.readAtTheEnd,
 	})
@@ -313,6 +315,36 @@ func (c *chainMachine) sum(t *rapid.T, name string) [sha256.Size]byte {
 	b, err := c.readFile(name)
 	require.NoError(t, err)
 	return sha256.Sum256(b)
+}
+
+// export exports the disk as it is by now, synced or not.
+func (c *chainMachine) export(t *rapid.T) {
+	opts := vhd.ExportOptions{Type: rapid.SampledFrom([]vhd.DiskType{0, vhd.Fixed, vhd.Dynamic, vhd.Differencing}).Draw(t, "type")}
+	var parents []vhd.File
+	if opts.Type == vhd.Differencing {
+		if len(c.names) == 1 {
+			t.Skip("it has no parent")
+		}
+		opts.Base = rapid.IntRange(1, len(c.names)-1).Draw(t, "base")
+		for _, name := range slices.Backward(c.names[:len(c.names)-opts.Base]) {
+			file, err := c.readFile(name)
+			require.NoError(t, err)
+			parents = append(parents, vhd.ReadOnlyFile(bytes.NewReader(file), int64(len(file))))
+		}
+	}
+	image := exportVHD(t, c.disk, opts)
+	if opts.Type == 0 {
+		requireSameBytes(t, c.model.Content(), image, 0)
+		return
+	}
+	files := append([]vhd.File{vhd.ReadOnlyFile(bytes.NewReader(image), int64(len(image)))}, parents...)
+	disk, err := vhd.OpenChain(nil, files...)
+	require.NoError(t, err)
+	got := make([]byte, disk.Size())
+	_, err = disk.ReadAt(got, 0)
+	require.NoError(t, err)
+	requireSameBytes(t, c.model.Content(), got, 0)
+	require.NoError(t, disk.Close())
 }
 
 func (c *chainMachine) passTheEnd(t *rapid.T) {

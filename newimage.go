@@ -1,7 +1,8 @@
 package vhd
 
 import (
-	"encoding/binary"
+	"bytes"
+	"cmp"
 	"fmt"
 	"io/fs"
 	"time"
@@ -43,12 +44,12 @@ type newImage struct {
 type newParent struct {
 	id       uuid.UUID
 	modified time.Time
-	absolute string // path as Windows writes it
-	relative string // to the child's directory; empty: there is none, on another drive
+	absolute string // path as Windows writes it; empty: not known
+	relative string // to the child's directory; empty: there is none, on another drive, or it is not known
 }
 
-// fillIn puts what the caller left to us in place of zeros.
-func (n *newImage) fillIn() error {
+// fillIn puts what nobody has said in place of zeros.
+func (n *newImage) fillIn() (err error) {
 	if n.blockSize == 0 {
 		n.blockSize = defaultBlockSize
 	}
@@ -58,11 +59,9 @@ func (n *newImage) fillIn() error {
 			n.time = time.Time{} // a clock gone wrong is no reason to fail
 		}
 	}
-	if n.id != (uuid.UUID{}) {
-		return nil
+	if n.id == (uuid.UUID{}) {
+		n.id, err = uuid.NewRandom()
 	}
-	var err error
-	n.id, err = uuid.NewRandom()
 	return err
 }
 
@@ -97,75 +96,125 @@ func (n *newImage) footer() Footer {
 	return f
 }
 
-// write writes the image to an empty file. What it makes has no blocks yet:
+// imageLayout is where things stand in a new image, and those that hold no
+// content:
 //
-//	fixed         data (a hole) | footer
-//	dynamic       copy | header | BAT                               | footer at 4096·k − 512
-//	differencing  copy | header | W2ku at 4096 | W2ru | BAT at 4096·k | footer at 4096·k − 512
-func (n *newImage) write(f File) error {
+//	fixed         data | footer
+//	dynamic       copy | header                                | BAT | block … block | footer
+//	differencing  copy | header | W2ku at 4096 | W2ru | BAT at 4096·k | block … block | footer
+//
+// The footer is at 4096·k − 512 where there are blocks, or could be, and one page
+// behind the BAT is free, as Windows has it. The first block takes the place that
+// the footer has without blocks, or the next one where its data is aligned.
+type imageLayout struct {
+	footer   []byte // and its copy
+	emptyEnd int64  // where the footer is without blocks
+
+	// Of a disk that has blocks.
+	head     []byte // all in front of the BAT
+	tableEnd int64  // of the BAT with its padding
+	blocks   *Image // as whose the blocks are laid out
+}
+
+func (n *newImage) layout() (*imageLayout, error) {
 	footer := n.footer()
 	raw, err := footer.MarshalBinary()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	l := &imageLayout{footer: raw, emptyEnd: n.size}
 	if n.diskType == Fixed {
-		_, err = writeFull(f, raw, n.size)
-		return err
+		return l, nil
 	}
-	head, footerOff, err := n.head(raw)
+	if l.head, err = n.head(raw); err != nil {
+		return nil, err
+	}
+	l.tableEnd = n.tableEnd(int64(len(l.head)))
+	l.blocks = &Image{header: DynamicHeader{BlockSize: n.blockSize}, bitmapArea: bitmapArea(n.blockSize / SectorSize)}
+	l.emptyEnd = roundUp(l.tableEnd, blockAlignment) + footerAt(0)
+	return l, nil
+}
+
+// blockOff is where the bitmap of a block is that has so many in front of it.
+func (l *imageLayout) blockOff(nbefore int64) int64 {
+	return l.blocks.slotAt(l.emptyEnd) + nbefore*l.blocks.slotSize()
+}
+
+// endOf is where so many blocks end, or what is in front of the first.
+func (l *imageLayout) endOf(nblocks int64) int64 {
+	if nblocks == 0 {
+		return l.tableEnd
+	}
+	return l.blockOff(nblocks-1) + l.blocks.blockBytes()
+}
+
+// footerOff is where the footer is behind so many blocks.
+func (l *imageLayout) footerOff(nblocks int64) int64 {
+	if nblocks == 0 {
+		return l.emptyEnd
+	}
+	return footerAt(l.endOf(nblocks))
+}
+
+// write writes the image to an empty file. What it makes has no blocks yet, and
+// the data of a fixed disk is a hole.
+func (n *newImage) write(f File) error {
+	l, err := n.layout()
 	if err != nil {
 		return err
 	}
-	if _, err := writeFull(f, head, 0); err != nil {
-		return err
+	if n.diskType != Fixed {
+		if _, err := writeFull(f, l.head, 0); err != nil {
+			return err
+		}
+		if err := writeNoBlocks(f, int64(len(l.head)), l.tableEnd); err != nil {
+			return err
+		}
 	}
-	if err := n.writeTable(f, int64(len(head)), n.tableEnd(int64(len(head)))); err != nil {
-		return err
-	}
-	_, err = writeFull(f, raw, footerOff)
+	_, err = writeFull(f, l.footer, l.footerOff(0))
 	return err
 }
 
-// head is all in front of the BAT, and where the footer goes.
-func (n *newImage) head(copyOfFooter []byte) (head []byte, footerOff int64, err error) {
-	h := DynamicHeader{DataOffset: noOffset, MaxTableEntries: n.tableEntries(), BlockSize: n.blockSize}
-	tableOff := int64(footerSize + dynHeaderSize)
+// head is all in front of the BAT.
+func (n *newImage) head(copyOfFooter []byte) ([]byte, error) {
+	h := DynamicHeader{DataOffset: noOffset, MaxTableEntries: n.tableEntries(), BlockSize: n.blockSize, TableOffset: footerSize + dynHeaderSize}
 	var paths [][]byte
 	if n.parent != nil {
+		var err error
 		if paths, err = n.refer(&h); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		last := h.Locators[len(paths)-1]
-		tableOff = last.DataOffset + last.Space()
 	}
-	h.TableOffset = tableOff
 	header, err := h.MarshalBinary()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	head = make([]byte, tableOff)
+	head := make([]byte, h.TableOffset)
 	copy(head, copyOfFooter)
 	copy(head[footerSize:], header)
 	for i, path := range paths {
 		copy(head[h.Locators[i].DataOffset:], path)
 	}
-	// Windows leaves a page free behind the table.
-	return head, roundUp(n.tableEnd(tableOff), blockAlignment) + footerAt(0), nil
+	return head, nil
 }
 
 // refer makes the header name the parent, and returns what its locators point
-// to. Windows 11 is reported to refuse a child without a relative path.
+// to, and which the BAT comes behind. Windows 11 is reported to refuse a child
+// without a relative path.
 func (n *newImage) refer(h *DynamicHeader) (paths [][]byte, err error) {
 	p := n.parent
 	h.ParentID = p.id
 	if _, err := encodeTime(p.modified); err == nil { // a clock gone wrong is no reason to fail
 		h.ParentTime = p.modified
 	}
-	if name, err := NewParentName(p.absolute); err == nil { // one that is too long stands in the locator alone
+	if name, err := NewParentName(cmp.Or(p.absolute, p.relative)); err == nil { // one that is too long stands in the locator alone
 		h.ParentName = name
 	}
 	off := int64(locatorUnit)
 	add := func(code PlatformCode, path string) error {
+		if path == "" {
+			return nil
+		}
 		data, err := code.EncodePath(path)
 		if err != nil {
 			return err
@@ -174,15 +223,16 @@ func (n *newImage) refer(h *DynamicHeader) (paths [][]byte, err error) {
 		h.Locators[len(paths)] = Locator{Code: code, DataSpace: uint32(space), DataLength: int64(len(data)), DataOffset: off} //nolint:gosec // a path's length
 		paths = append(paths, data)
 		off += space
+		h.TableOffset = off
 		return nil
 	}
 	if err := add(W2ku, p.absolute); err != nil && p.relative == "" {
 		return nil, err // else the relative path is enough
 	}
-	if p.relative == "" {
-		return paths, nil
+	if err := add(W2ru, p.relative); err != nil {
+		return nil, err
 	}
-	return paths, add(W2ru, p.relative)
+	return paths, nil
 }
 
 // tableEntries is the number of entries of the BAT.
@@ -200,12 +250,9 @@ func (n *newImage) tableEnd(off int64) int64 {
 	return roundUp(off+int64(n.tableEntries())*batEntrySize, unit)
 }
 
-// writeTable writes a BAT without blocks, and its padding, from off to end.
-func (n *newImage) writeTable(f File, off, end int64) error {
-	var none [64 << 10]byte
-	for i := 0; i < len(none); i += batEntrySize {
-		binary.BigEndian.PutUint32(none[i:], uint32(noBlock))
-	}
+// writeNoBlocks writes a BAT without blocks, and its padding, from off to end.
+func writeNoBlocks(f File, off, end int64) error {
+	none := bytes.Repeat([]byte{0xFF}, int(min(64<<10, end-off)))
 	for off < end {
 		piece := min(end-off, int64(len(none)))
 		if _, err := writeFull(f, none[:piece], off); err != nil {

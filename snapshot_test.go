@@ -98,19 +98,19 @@ func TestASnapshotKeepsWhatWasAndTakesWhatComes(t *testing.T) {
 			file, err := os.ReadFile(name(n))
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(files[n], file), "%s was changed as a parent", name(n))
-			requireReadsAs(t, name(n), want)
+			requireFileReadsAs(t, name(n), want)
 			t.Run("7-Zip reads what was", func(t *testing.T) {
 				requireSameBytes(t, want, vhdtest.SevenZip.Content(t, name(n)), 0)
 			})
 		}
-		requireReadsAs(t, name(3), model)
+		requireFileReadsAs(t, name(3), model)
 		t.Run("7-Zip reads what is", func(t *testing.T) {
 			requireSameBytes(t, model, vhdtest.SevenZip.Content(t, name(3)), 0)
 		})
 	})
 }
 
-func requireReadsAs(t testing.TB, name string, want []byte) {
+func requireFileReadsAs(t testing.TB, name string, want []byte) {
 	t.Helper()
 	disk, err := vhd.Open(name, nil)
 	require.NoError(t, err)
@@ -178,7 +178,7 @@ func TestASnapshotThatFailsLeavesTheDiskAsItWas(t *testing.T) {
 		require.Equal(t, "something else", string(file))
 		requireSameBytes(t, model, readAll(t, disk, disk.Size()), 0)
 		require.NoError(t, disk.Close())
-		requireReadsAs(t, filepath.Join(dir, "first.vhd"), model)
+		requireFileReadsAs(t, filepath.Join(dir, "first.vhd"), model)
 	})
 }
 

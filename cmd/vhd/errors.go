@@ -174,7 +174,7 @@ func printable(s string) string {
 	return b.String()
 }
 
-// inRaw names the raw file in an error of that file's. An image's errors say by
+// inRaw names the raw file, or the new image, in an error of that file's. An image's errors say by
 // themselves what they are about.
 func inRaw(name string, err error) error {
 	if _, ok := err.(*fs.PathError); ok { //nolint:errorlint // only what the file itself returned

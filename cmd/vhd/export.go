@@ -14,41 +14,88 @@ import (
 	"github.com/go-vhd/vhd"
 )
 
-func exportCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "export FILE OUT.raw",
-		Short: "Copy what an image reads as to a raw file",
-		Long: `Copy what an image and its parents read as to a raw file: the disk's bytes, and
-nothing else. What is zeros takes no space, where the file system has holes.
-
-OUT.raw appears when it is whole, and replaces a raw file of that name. It never
-replaces a VHD image.`,
-		Example: "  vhd export alice.vhd alice.raw",
-		Args:    files("FILE", "OUT.raw"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runExport(cmd.Context(), a, args[0], args[1], cmd.ErrOrStderr())
-		},
-		SuggestFor:            []string{"convert"},
-		DisableFlagsInUseLine: true,
-	}
+// exportFlags say as what an image is exported.
+type exportFlags struct {
+	diskType exportValue
+	base     int
+	azure    bool
 }
 
-func runExport(ctx context.Context, a *app, name, out string, stderr io.Writer) (err error) {
+func exportCommand(a *app) *cobra.Command {
+	var e exportFlags
+	cmd := &cobra.Command{
+		Use:     "export [-O TYPE] [--base N] [--azure] FILE OUT",
+		Aliases: []string{"convert"},
+		Short:   "Copy what an image reads as to a raw file or a new image",
+		Long: `Copy what an image and its parents read as to a raw file, which is the disk's
+bytes and nothing else, or to a new image. What is zeros takes no space, where
+the file system has holes. vhd convert is the same command.
+
+A differencing image holds only what changed since the image that becomes its
+parent. That is looked for in the directory of OUT first, and then where it is.
+
+OUT appears when it is whole. A raw file replaces one of that name, and never a
+VHD image. A new image replaces nothing.`,
+		Example: `  vhd export alice.vhd alice.raw
+  vhd export -O dynamic alice.vhd flat.vhd
+  vhd export -O differencing --base 2 alice.vhd changes.vhd
+  vhd export --azure alice.vhd azure.vhd`,
+		Args: files("FILE", "OUT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts, err := e.options()
+			if err != nil {
+				return err
+			}
+			return runExport(cmd.Context(), a, opts, args[0], args[1], cmd.ErrOrStderr())
+		},
+		SuggestFor:            []string{"copy"},
+		DisableFlagsInUseLine: true,
+	}
+	cmd.Flags().VarP(&e.diskType, "type", "O", "raw, fixed, dynamic or differencing (raw)")
+	cmd.Flags().IntVar(&e.base, "base", 0, "parent of a differencing image: `N` levels above FILE (1)")
+	cmd.Flags().BoolVar(&e.azure, "azure", false, "a fixed image of whole MiB, and at least 20 of them")
+	return cmd
+}
+
+// options are what the flags ask for.
+func (e *exportFlags) options() (vhd.ExportOptions, error) {
+	opts := vhd.ExportOptions{Type: vhd.DiskType(e.diskType), Base: e.base, Azure: e.azure}
+	switch {
+	case e.azure && opts.Type != 0 && opts.Type != vhd.Fixed:
+		return opts, usageErrorf("Azure takes fixed images: leave out -O or --azure")
+	case e.base < 0:
+		return opts, usageErrorf("--base counts from 1, which is the parent of FILE")
+	case e.base != 0 && opts.Type != vhd.Differencing:
+		return opts, usageErrorf("only a differencing image has a parent: add -O differencing, or leave out --base")
+	case opts.Type == vhd.Differencing:
+		opts.Base = max(opts.Base, 1)
+	}
+	return opts, nil
+}
+
+func runExport(ctx context.Context, a *app, opts vhd.ExportOptions, name, out string, stderr io.Writer) (err error) {
 	d, err := a.open(name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	target, err := rawTarget(d, out)
+	target, place := out, moveNew
+	if opts.Type == 0 && !opts.Azure {
+		target, err = rawTarget(d, out)
+		place = os.Rename
+	} else {
+		err = inFile(out, mustNotExist(out))
+	}
 	if err != nil {
 		return err
 	}
 	p := newProgress(stderr, "export", d.Size())
 	defer p.end()
-	return writeRaw(ctx, d, target, p)
+	opts.Progress = p.at
+	return writeExport(ctx, d, opts, target, place)
 }
 
-// rawTarget is the name of the file to be made or replaced, with symbolic links
+// rawTarget is the name of the raw file to be made or replaced, with symbolic links
 // followed.
 func rawTarget(d *vhd.Disk, out string) (string, error) {
 	info, err := os.Stat(out)
@@ -99,14 +146,15 @@ func createLike(temp, target string) (*os.File, error) {
 	return f, err
 }
 
-// writeRaw makes a raw file of the disk's content.
-func writeRaw(ctx context.Context, d *vhd.Disk, target string, p *progress) error {
+// writeExport makes a file of what the disk is exported as, to which place gives its
+// name in the end.
+func writeExport(ctx context.Context, d *vhd.Disk, opts vhd.ExportOptions, target string, place func(temp, target string) error) error {
 	temp := unfinishedName(target)
 	f, err := createLike(temp, target)
 	if err != nil {
 		return inFile(target, err)
 	}
-	_, err = d.Export(ctx, f, vhd.ExportOptions{Progress: p.at})
+	_, err = d.Export(ctx, f, opts)
 	err = inRaw(target, err)
 	if errors.Is(err, context.Canceled) {
 		err = inFile(target, err)
@@ -116,7 +164,7 @@ func writeRaw(ctx context.Context, d *vhd.Disk, target string, p *progress) erro
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		err = inFile(target, os.Rename(temp, target))
+		err = inFile(target, place(temp, target))
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(temp))

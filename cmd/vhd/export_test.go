@@ -170,3 +170,65 @@ func TestAnExportIsNoMoreReadableThanWhatItReplaces(t *testing.T) {
 		require.NoError(t, os.Remove("out.raw"))
 	}
 }
+
+// infoOf is what the command says of an image.
+func infoOf(t *testing.T, name string) imageInfo {
+	t.Helper()
+	return decode[imageInfo](t, succeed(t, "info", "--output", "json", name))
+}
+
+func TestExportMakesImagesOfEachType(t *testing.T) {
+	vhdtest.Qemu.Need(t)
+	vhdtest.SevenZip.Need(t)
+	enter(t)
+	leaf, base := testChain(t)
+	content := leaf.Content(t, base.Content(t, nil))
+	for _, c := range []struct {
+		args     []string
+		diskType string
+		size     int64
+		reader   vhdtest.Reader
+	}{
+		{[]string{"export", "-O", "fixed", "leaf.vhd", "fixed.vhd"}, "fixed", testSize, vhdtest.Qemu},
+		{[]string{"export", "--azure", "leaf.vhd", "azure.vhd"}, "fixed", 20 << 20, vhdtest.Qemu},
+		{[]string{"export", "--azure", "--type=Fixed", "leaf.vhd", "azure2.vhd"}, "fixed", 20 << 20, vhdtest.Qemu},
+		{[]string{"convert", "-O", "dynamic", "leaf.vhd", "dynamic.vhd"}, "dynamic", testSize, vhdtest.Qemu},
+		{[]string{"export", "--type", "differencing", "leaf.vhd", "delta.vhd"}, "differencing", testSize, vhdtest.SevenZip},
+		{[]string{"convert", "-O", "differencing", "--base", "1", "leaf.vhd", "delta2.vhd"}, "differencing", testSize, vhdtest.SevenZip},
+	} {
+		require.Empty(t, succeed(t, c.args...))
+		name := c.args[len(c.args)-1]
+		info := infoOf(t, name)
+		require.Equal(t, c.diskType, info.FormatSpecific.Data.DiskType)
+		require.Equal(t, c.size, info.VirtualSize)
+		want := append(bytes.Clone(content), make([]byte, c.size-testSize)...)
+		require.True(t, bytes.Equal(want, c.reader.Content(t, name)), name)
+	}
+	require.Empty(t, succeed(t, "convert", "-O", "raw", "leaf.vhd", "leaf.raw"))
+	require.Equal(t, content, readFile(t, "leaf.raw"))
+}
+
+// A delta in another directory finds its parent where that is.
+func TestAnExportedDeltaElsewhereFindsItsParent(t *testing.T) {
+	enter(t)
+	leaf, base := testChain(t)
+	require.NoError(t, os.Mkdir("other", 0o755))
+	succeed(t, "export", "-O", "differencing", "leaf.vhd", "other/delta.vhd")
+	require.Equal(t, leaf.Content(t, base.Content(t, nil)), export(t, "other/delta.vhd"))
+}
+
+func TestANewImageReplacesNothing(t *testing.T) {
+	enter(t)
+	testChain(t)
+	writeFile(t, "x.vhd", []byte("precious"))
+	for _, name := range []string{"x.vhd", "leaf.vhd", "base.vhd"} {
+		require.Equal(t, "vhd: "+name+": file already exists\nhint: "+hintExists+"\n", refuse(t, "export", "-O", "fixed", "leaf.vhd", name))
+	}
+	require.Equal(t, "precious", string(readFile(t, "x.vhd")))
+	require.Equal(t, "vhd: leaf.vhd: invalid argument: base 2 in a chain of 2 images, want a parent from 1 to 1\n",
+		refuse(t, "export", "-O", "differencing", "--base", "2", "leaf.vhd", "new.vhd"))
+	require.Equal(t, "vhd: base.vhd: invalid argument: a differencing disk of one that has no parent\n",
+		refuse(t, "export", "-O", "differencing", "base.vhd", "new.vhd"))
+	require.Equal(t, answer{exitError, "", "vhd: new.vhd: interrupted, nothing was made\n"}, interrupted(t, "export", "-O", "dynamic", "leaf.vhd", "new.vhd"))
+	require.Equal(t, []string{"base.vhd", "leaf.vhd", "x.vhd"}, filesIn(t, "."))
+}

@@ -32,6 +32,27 @@ func (v *typeValue) String() string {
 	return vhd.DiskType(*v).String()
 }
 
+// exportValue is what an image is exported as, as a flag. Its zero is raw
+// content.
+type exportValue vhd.DiskType
+
+// Set implements pflag.Value.
+func (v *exportValue) Set(s string) error {
+	if strings.EqualFold(s, "raw") {
+		*v = 0
+		return nil
+	}
+	if (*typeValue)(v).Set(s) != nil {
+		return errors.New("want raw, fixed, dynamic or differencing")
+	}
+	return nil
+}
+
+// Type implements pflag.Value: it stands in the help.
+func (v *exportValue) Type() string { return "TYPE" }
+
+func (v *exportValue) String() string { return (*typeValue)(v).String() }
+
 // The forms of output.
 const (
 	outputHuman = "human"

@@ -35,7 +35,7 @@ FILE appears when it is whole.`,
 			}
 			return runImport(cmd.Context(), m, args[0], args[1], cmd.ErrOrStderr())
 		},
-		SuggestFor:            []string{"convert"},
+		SuggestFor:            []string{"copy"},
 		DisableFlagsInUseLine: true,
 	}
 	cmd.Flags().VarP(&m.diskType, "type", "t", "fixed or dynamic (dynamic)")

@@ -1,0 +1,1075 @@
+package vhd_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/go-vhd/vhd"
+	"github.com/go-vhd/vhd/internal/vhdtest"
+)
+
+// exportedID and exportedTime are those of the exports in tests, so that one is like
+// the other.
+var (
+	exportedID   = uuid.MustParse("00112233-4455-6677-8899-aabbccddeeff")
+	exportedTime = time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
+)
+
+// secondsOf is a time as the format stores it.
+func secondsOf(at time.Time) uint32 {
+	return uint32(at.Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) / time.Second)
+}
+
+// exportVHD is what a disk is exported as, of the length that was foretold.
+func exportVHD(t require.TestingT, d *vhd.Disk, opts vhd.ExportOptions) []byte {
+	if h, ok := t.(interface{ Helper() }); ok {
+		h.Helper()
+	}
+	size, err := d.ExportSize(context.Background(), opts)
+	require.NoError(t, err)
+	var b bytes.Buffer
+	n, err := d.Export(context.Background(), &b, opts)
+	require.NoError(t, err)
+	require.Equal(t, size, n)
+	require.EqualValues(t, size, b.Len())
+	if opts.Type != 0 || opts.Azure {
+		img, err := vhd.Inspect(bytes.NewReader(b.Bytes()), size)
+		require.NoError(t, err)
+		require.False(t, img.NeedsRecovery())
+	}
+	return b.Bytes()
+}
+
+// asMade is an image that the builder makes with the identifier, time and creator
+// of the exports.
+func asMade(img *vhdtest.Image) *vhdtest.Image {
+	img.ID, img.Time = exportedID, secondsOf(exportedTime)
+	img.App, img.AppVersion, img.Host, img.EndAlign = "gvhd", 0x00010000, "Wi2k", 4096
+	if img.Type == vhdtest.Fixed {
+		img.EndAlign = 0
+	}
+	return img
+}
+
+func sameOptions(diskType vhd.DiskType) vhd.ExportOptions {
+	return vhd.ExportOptions{Type: diskType, ID: exportedID, Time: exportedTime}
+}
+
+// requireExported compares with the builder's bytes, which are the specification's.
+func requireExported(t *testing.T, d *vhd.Disk, opts vhd.ExportOptions, want *vhdtest.Image) {
+	t.Helper()
+	requireSameBytes(t, asMade(want).Build(t), exportVHD(t, d, opts), 0)
+}
+
+func TestAnExportedFixedDiskIsTheContentAndAFooter(t *testing.T) {
+	disk := newExtentChain(t, vhdtest.NewMemFS())
+	content := contentOf(t, disk)
+	requireExported(t, disk, sameOptions(vhd.Fixed), &vhdtest.Image{Type: vhdtest.Fixed, Size: disk.Size(), Data: content})
+
+	got := exportVHD(t, disk, sameOptions(vhd.Fixed))
+	footer, err := hex.DecodeString("636f6e6563746978" + "00000002" + "00010000" + "ffffffffffffffff" + "31143072" +
+		"67766864" + "00010000" + "5769326b" + "0000000000400000" + "0000000000400000" + "0078" + "04" + "11" + "00000002")
+	require.NoError(t, err)
+	require.Equal(t, footer, got[4<<20:][:64], "fields as the specification has them")
+}
+
+// The blocks of what is exported stand in the order of the disk, where Windows puts
+// them.
+func TestAnExportedDynamicDiskHasTheBlocksThatAnyImageHas(t *testing.T) {
+	disk := newExtentChain(t, vhdtest.NewMemFS())
+	content := contentOf(t, disk)
+	const block = extentBlock
+	var blocks []vhdtest.Block
+	for i, index := range []int{0, 1, 2, 3, 4, 5, 8} {
+		blocks = append(blocks, vhdtest.Block{Index: index, Off: 8192 + 3584 + int64(i)*(block+4096), Data: content[index*block:][:block]})
+	}
+	requireExported(t, disk, sameOptions(vhd.Dynamic), &vhdtest.Image{Size: disk.Size(), BlockSize: block, Blocks: blocks})
+
+	opts := sameOptions(vhd.Dynamic)
+	opts.BlockSize = 2 << 20
+	requireExported(t, disk, opts, &vhdtest.Image{Size: disk.Size(), Blocks: []vhdtest.Block{{Off: 7680, Data: content[:2<<20]}}})
+
+	opts.BlockSize = 512
+	blocks = nil
+	for index := range 9 * block / 512 {
+		if sector := index / (block / 512); sector < 6 || sector == 8 {
+			blocks = append(blocks, vhdtest.Block{Index: index, Off: 36864 + 3584 + int64(len(blocks))*1024, Data: content[index*512:][:512]})
+		}
+	}
+	requireExported(t, disk, opts, &vhdtest.Image{Size: disk.Size(), BlockSize: 512, Blocks: blocks})
+}
+
+// deltaOf is a differencing disk as the builder makes one beside its parent, for
+// tables of up to a page.
+func deltaOf(parent string, parentID uuid.UUID, img *vhdtest.Image) *vhdtest.Image {
+	img.Type, img.ParentID, img.ParentTime = vhdtest.Differencing, parentID, secondsOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	img.ParentName = `\` + parent
+	img.Locators[0], img.Locators[1] = vhdtest.W2ku(`\`+parent).At(4096), vhdtest.W2ru(`.\`+parent).At(8192)
+	img.Locators[0].Area, img.Locators[1].Area = 4096, 4096
+	img.BATOff, img.BATArea = 12288, 4096
+	return img
+}
+
+func TestAnExportedDeltaHasTheSectorsThatChangedSinceItsBase(t *testing.T) {
+	disk := newExtentChain(t, vhdtest.NewMemFS())
+	content := contentOf(t, disk)
+	const first = 16384 + 3584
+	chain := disk.Chain()
+	for base, changed := range map[int][]int{1: {1, 3, 8}, 2: {1, 2, 3, 4, 5, 8}} {
+		var blocks []vhdtest.Block
+		for i, index := range changed {
+			blocks = append(blocks, vhdtest.Block{Index: index, Off: first + int64(i)*(extentBlock+4096), Data: content[index*extentBlock:][:extentBlock]})
+		}
+		opts := sameOptions(vhd.Differencing)
+		opts.Base = base
+		img := deltaOf([]string{"", "middle.vhd", "base.vhd"}[base], chain[base].Footer().ID, &vhdtest.Image{Size: disk.Size(), BlockSize: extentBlock, Blocks: blocks})
+		requireExported(t, disk, opts, img)
+
+		opts.BlockSize = 1 << 20
+		data := make([]byte, 1<<20)
+		bits := vhdtest.Bitmap(2048, func(sector int) bool {
+			if slices.Contains(changed, sector/8) {
+				copy(data[sector*512:], content[sector*512:][:512])
+				return true
+			}
+			return false
+		})
+		img.BlockSize, img.Blocks = 1<<20, []vhdtest.Block{{Off: first, Bitmap: bits, Data: data}}
+		requireExported(t, disk, opts, img)
+
+		opts.BlockSize = 1024
+		img.BlockSize, img.Blocks, img.BATArea = 1024, nil, 16384
+		for _, index := range changed {
+			for i := range 4 {
+				img.Blocks = append(img.Blocks, vhdtest.Block{
+					Index: 4*index + i, Off: 28672 + 3584 + int64(len(img.Blocks))*1536, Data: content[index*extentBlock+i*1024:][:1024],
+				})
+			}
+		}
+		requireExported(t, disk, opts, img)
+	}
+}
+
+// Behind the end of the disk the last block has zeros, and no sectors in a delta.
+func TestTheLastBlockOfAnExportEndsWithTheDisk(t *testing.T) {
+	fsys := vhdtest.NewMemFS()
+	opts := vhd.CreateOptions{Options: vhd.Options{FS: fsys}, Size: 5 * 512, BlockSize: 4096}
+	base, err := vhd.Create("base.vhd", opts)
+	require.NoError(t, err)
+	require.NoError(t, base.Close())
+	opts.Parent, opts.Size = "base.vhd", 0
+	disk, err := vhd.Create("leaf.vhd", opts)
+	require.NoError(t, err)
+	defer disk.Close()
+	_, err = disk.WriteAt(bytes.Repeat([]byte{7}, 512), 4*512)
+	require.NoError(t, err)
+	data := append(make([]byte, 4*512), bytes.Repeat([]byte{7}, 512)...)
+	export := sameOptions(vhd.Dynamic)
+	requireExported(t, disk, export, &vhdtest.Image{Size: 5 * 512, BlockSize: 4096, Blocks: []vhdtest.Block{{Off: 7680, Data: data}}})
+	export.Type, export.Base = vhd.Differencing, 1
+	requireExported(t, disk, export, deltaOf("base.vhd", disk.Chain()[1].Footer().ID, &vhdtest.Image{
+		Size: 5 * 512, BlockSize: 4096, Blocks: []vhdtest.Block{{Off: 16384 + 3584, Bitmap: []byte{0b00001000}, Data: data}},
+	}))
+}
+
+func TestADeltaHasNoSectorThatDidNotChange(t *testing.T) {
+	const block, second = 64 << 10, 4 << 20 // in another window
+	fsys := vhdtest.NewMemFS()
+	opts := vhd.CreateOptions{Options: vhd.Options{FS: fsys}, Size: 8 << 20, BlockSize: block}
+	base, err := vhd.Create("base.vhd", opts)
+	require.NoError(t, err)
+	_, err = base.WriteAt(fill(1, opts.Size), 0)
+	require.NoError(t, err)
+	require.NoError(t, base.Close())
+	opts.Parent = "base.vhd"
+	disk, err := vhd.Create("leaf.vhd", opts)
+	require.NoError(t, err)
+	defer disk.Close()
+	_, err = disk.WriteAt(fill(2, block), 0)
+	require.NoError(t, err)
+	_, err = disk.WriteAt(fill(3, 512), second+1024)
+	require.NoError(t, err)
+	export := sameOptions(vhd.Differencing)
+	export.Base = 1
+	const first = 16384 + 3584
+	requireExported(t, disk, export, deltaOf("base.vhd", disk.Chain()[1].Footer().ID, &vhdtest.Image{
+		Size: opts.Size, BlockSize: block, Blocks: []vhdtest.Block{
+			{Off: first, Data: fill(2, block)},
+			{Index: second / block, Off: first + block + 4096, Bitmap: []byte{0b00100000}, Data: append(make([]byte, 1024), fill(3, 512)...)},
+		},
+	}))
+}
+
+// What has no blocks is what Create makes.
+func TestAnExportOfNothingIsANewImage(t *testing.T) {
+	fsys := vhdtest.NewMemFS()
+	fixed := vhd.CreateOptions{Options: vhd.Options{FS: fsys}, Size: 10 << 20, ID: uuid.UUID{1}, Time: exportedTime}
+	base, err := vhd.Create("base.vhd", fixed)
+	require.NoError(t, err)
+	require.NoError(t, base.Close())
+	fixed.ID, fixed.Parent = exportedID, "base.vhd"
+	disk, err := vhd.Create("leaf.vhd", fixed)
+	require.NoError(t, err)
+	opts := sameOptions(vhd.Differencing)
+	opts.Base = 1
+	requireSameBytes(t, mustReadFile(t, fsys, "leaf.vhd"), exportVHD(t, disk, opts), 0)
+	opts = sameOptions(vhd.Dynamic)
+	opts.ID = uuid.UUID{1}
+	requireSameBytes(t, mustReadFile(t, fsys, "base.vhd"), exportVHD(t, disk, opts), 0)
+	require.NoError(t, disk.Close())
+}
+
+// TestOthersReadWhatIsExported has every reader that gets such an image right read
+// exports, those of differencing disks beside their parents.
+func TestOthersReadWhatIsExported(t *testing.T) {
+	nimages := 40
+	if testing.Short() {
+		nimages = 6
+	}
+	for _, reader := range []vhdtest.Reader{vhdtest.Qemu, vhdtest.SevenZip, vhdtest.Libvhdi} {
+		reader.Need(t)
+	}
+	asked := map[string]int{}
+	for seed := range nimages {
+		t.Run(fmt.Sprintf("image %d", seed), func(t *testing.T) {
+			img := makeForeignImage(t, uint64(1000+seed))
+			disk, err := vhd.Open(img.names[0], nil)
+			require.NoError(t, err)
+			for _, opts := range exportsOf(img) {
+				name := filepath.Join(filepath.Dir(img.names[0]), "exportiert ä.vhd")
+				exportToFile(t, disk, name, opts)
+				for _, reader := range readersOf(img, opts) {
+					asked[fmt.Sprint(reader.Name, " ", opts.Type)]++
+					names := append([]string{name}, img.names[max(1, opts.Base):]...)
+					if opts.Base == 0 {
+						names = names[:1]
+					}
+					requireSameBytes(t, img.model.Content(), reader.Content(t, names...), 0)
+				}
+				require.NoError(t, os.Remove(name))
+			}
+			require.NoError(t, disk.Close())
+		})
+	}
+	t.Logf("asked: %v", asked)
+	for _, what := range []string{"qemu-img fixed", "qemu-img dynamic", "7zz fixed", "7zz dynamic", "7zz differencing", "libvhdi differencing"} {
+		require.Positive(t, asked[what], what)
+	}
+}
+
+func exportToFile(t testing.TB, disk *vhd.Disk, name string, opts vhd.ExportOptions) {
+	t.Helper()
+	f, err := os.Create(name)
+	require.NoError(t, err)
+	n, err := disk.Export(t.Context(), f, opts)
+	require.NoError(t, err)
+	size, err := f.Seek(0, io.SeekCurrent)
+	require.NoError(t, err)
+	require.Equal(t, n, size)
+	require.NoError(t, f.Close())
+}
+
+// exportsOf are as what an image is exported.
+func exportsOf(img *foreignImage) []vhd.ExportOptions {
+	exports := []vhd.ExportOptions{{Type: vhd.Fixed}, {Type: vhd.Dynamic, BlockSize: 1 << 20}}
+	if img.smallest < 1<<30 { // its leaf has blocks
+		exports = append(exports, vhd.ExportOptions{Type: vhd.Dynamic})
+	}
+	for base := 1; base < len(img.names); base++ {
+		exports = append(exports, vhd.ExportOptions{Type: vhd.Differencing, Base: base})
+	}
+	return exports
+}
+
+// readersOf are those that get an export of an image right.
+func readersOf(img *foreignImage, opts vhd.ExportOptions) []vhdtest.Reader {
+	switch {
+	case opts.Type == vhd.Differencing:
+		var readers []vhdtest.Reader
+		for _, reader := range img.readers() {
+			if reader.Name != vhdtest.Qemu.Name {
+				readers = append(readers, reader)
+			}
+		}
+		return readers
+	case opts.Type == vhd.Fixed || opts.BlockSize == 1<<20:
+		return []vhdtest.Reader{vhdtest.Qemu, vhdtest.SevenZip, vhdtest.Libvhdi}
+	case img.smallest >= 4096:
+		return []vhdtest.Reader{vhdtest.Qemu, vhdtest.SevenZip}
+	}
+	return []vhdtest.Reader{vhdtest.SevenZip}
+}
+
+// modelLevel is one image of a chain, with what it reads as.
+type modelLevel struct {
+	name    string
+	content []byte
+	touched map[int64]bool // sectors that the image was asked to hold
+}
+
+// drawLevels makes a chain of one to four images, leaf first, beside plain bytes.
+func drawLevels(t *rapid.T, fsys *vhdtest.MemFS) []modelLevel {
+	t.Helper()
+	var levels []modelLevel
+	for i := range rapid.IntRange(1, 4).Draw(t, "images") {
+		opts := vhd.CreateOptions{Options: vhd.Options{FS: fsys}, Type: vhd.Dynamic, BlockSize: drawBlockSize(t)}
+		opts.Size = drawDiskSize(t, opts.BlockSize)
+		level := modelLevel{name: fmt.Sprintf("%d.vhd", i), content: make([]byte, opts.Size), touched: map[int64]bool{}}
+		if i == 0 && rapid.IntRange(0, 4).Draw(t, "fixed") == 0 {
+			opts.Type = vhd.Fixed
+		}
+		if i > 0 {
+			opts.Type, opts.Parent = vhd.Differencing, levels[0].name
+			copy(level.content, levels[0].content)
+		}
+		disk, err := vhd.Create(level.name, opts)
+		require.NoError(t, err)
+		level.fill(t, disk, opts.BlockSize)
+		require.NoError(t, disk.Close())
+		levels = append([]modelLevel{level}, levels...)
+	}
+	return levels
+}
+
+func (l *modelLevel) fill(t *rapid.T, disk *vhd.Disk, blockSize int64) {
+	t.Helper()
+	size := disk.Size()
+	for i := range rapid.IntRange(0, 8).Draw(t, "writes") {
+		unit := rapid.SampledFrom([]int64{1, 512, 4096, blockSize, 2 << 20}).Draw(t, "unit")
+		off := rapid.Int64Range(0, (size-1)/unit).Draw(t, "off") * unit
+		n := min(rapid.SampledFrom([]int64{1, 512, 700, 4096, 100 << 10, blockSize, 3 << 20}).Draw(t, "n"), size-off)
+		p := make([]byte, n)
+		if rapid.IntRange(0, 2).Draw(t, "zeros") == 0 {
+			require.NoError(t, disk.WriteZeroes(off, n))
+		} else {
+			p = pattern(uint64(i)<<32|uint64(off)|1, n)
+			_, err := disk.WriteAt(p, off)
+			require.NoError(t, err)
+		}
+		copy(l.content[off:], p)
+		for sector := off / 512; sector <= (off+n-1)/512; sector++ {
+			l.touched[sector] = true
+		}
+	}
+}
+
+// mayChange says whether the images above base were asked to hold a sector, or one
+// of them ends in front of it.
+func mayChange(levels []modelLevel, base int, sector int64) bool {
+	for _, l := range levels[:base] {
+		if l.touched[sector] || sector*512 >= int64(len(l.content)) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestAnyExportReadsAsThePlainBytes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		fsys := vhdtest.NewMemFS()
+		levels := drawLevels(t, fsys)
+		disk, err := vhd.Open(levels[0].name, &vhd.Options{FS: fsys, CacheSize: rapid.SampledFrom([]int64{0, 1}).Draw(t, "cache")})
+		require.NoError(t, err)
+		defer disk.Close()
+		require.True(t, bytes.Equal(levels[0].content, exportVHD(t, disk, vhd.ExportOptions{})))
+		for _, diskType := range []vhd.DiskType{vhd.Fixed, vhd.Dynamic} {
+			requireReadsAs(t, fsys, exportVHD(t, disk, vhd.ExportOptions{Type: diskType}), levels[0].content)
+		}
+		requireReadsAs(t, fsys, exportVHD(t, disk, vhd.ExportOptions{Type: vhd.Dynamic, BlockSize: drawExportBlock(t, disk)}), levels[0].content)
+		for base := 1; base < len(levels); base++ {
+			opts := vhd.ExportOptions{Type: vhd.Differencing, Base: base, BlockSize: drawExportBlock(t, disk)}
+			requireReadsAs(t, fsys, exportVHD(t, disk, opts), levels[0].content)
+			requireNoMore(t, fsys, func(sector int64) bool { return mayChange(levels, base, sector) })
+		}
+	})
+}
+
+func drawExportBlock(t *rapid.T, disk *vhd.Disk) int64 {
+	if size := drawBlockSize(t); disk.Size() <= size*1000 {
+		return size
+	}
+	return 0
+}
+
+// requireReads opens what was exported, for writing too, which looks at all of its
+// tables.
+func requireReadsAs(t *rapid.T, fsys *vhdtest.MemFS, image, want []byte) {
+	t.Helper()
+	require.NoError(t, fsys.WriteFile("out.vhd", image))
+	for _, writable := range []bool{false, true} {
+		disk, err := vhd.Open("out.vhd", &vhd.Options{FS: fsys, Writable: writable})
+		require.NoError(t, err)
+		got := make([]byte, disk.Size())
+		_, err = disk.ReadAt(got, 0)
+		require.NoError(t, err)
+		requireSameBytes(t, want, got, 0)
+		require.NoError(t, disk.Close())
+	}
+}
+
+func requireNoMore(t *rapid.T, fsys *vhdtest.MemFS, may func(sector int64) bool) {
+	t.Helper()
+	disk, err := vhd.Open("out.vhd", &vhd.Options{FS: fsys})
+	require.NoError(t, err)
+	defer disk.Close()
+	for e, err := range disk.Extents(0, disk.Size()) {
+		require.NoError(t, err)
+		for sector := e.Offset / 512; e.Depth == 0 && sector < (e.Offset+e.Length)/512; sector++ {
+			require.True(t, may(sector), "sector %d is in the delta", sector)
+		}
+	}
+}
+
+// Chains as others make them, whose content is the builder's word.
+func TestExportsOfForeignChainsReadAsTheChains(t *testing.T) {
+	for seed := range uint64(40) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			chain := vhdtest.RandomChain(seed, vhdtest.ChainOptions{Limits: vhdtest.Anything})
+			dir := t.TempDir()
+			disk, err := vhd.Open(chain.WriteDir(t, dir)[0], nil)
+			require.NoError(t, err)
+			name := filepath.Join(dir, "exported.vhd")
+			exports := []vhd.ExportOptions{{Type: vhd.Fixed}, {Type: vhd.Dynamic}, {Type: vhd.Dynamic, BlockSize: 64 << 10}}
+			for base := 1; base < len(chain.Images); base++ {
+				exports = append(exports, vhd.ExportOptions{Type: vhd.Differencing, Base: base})
+			}
+			for _, opts := range exports {
+				stream := exportVHD(t, disk, opts)
+				exportToFile(t, disk, name, opts)
+				info, err := os.Stat(name)
+				require.NoError(t, err)
+				require.EqualValues(t, len(stream), info.Size())
+				again, err := vhd.Open(name, &vhd.Options{Writable: true})
+				require.NoError(t, err)
+				require.True(t, bytes.Equal(chain.Content(t), readAll(t, again, again.Size())), "%+v", opts)
+				require.NoError(t, again.Close())
+			}
+			require.NoError(t, disk.Close())
+		})
+	}
+}
+
+func TestAnExportToAFileIsThatToAStream(t *testing.T) {
+	disk := newExtentChain(t, vhdtest.NewMemFS())
+	for _, opts := range []vhd.ExportOptions{
+		sameOptions(vhd.Fixed), {Azure: true, ID: exportedID, Time: exportedTime}, sameOptions(vhd.Dynamic),
+		{Type: vhd.Differencing, Base: 2, ID: exportedID, Time: exportedTime, BlockSize: 2 << 20},
+	} {
+		want := exportVHD(t, disk, opts)
+		for sink, received := range sinks(t) {
+			t.Run(fmt.Sprintf("%v to %s", opts.Type, sink), func(t *testing.T) {
+				opts, last := opts, int64(0)
+				opts.Progress = func(done, total int64) {
+					require.Equal(t, disk.Size(), total)
+					require.GreaterOrEqual(t, done, last)
+					last = done
+				}
+				got := received(t, func(w io.Writer) {
+					n, err := disk.Export(t.Context(), w, opts)
+					require.NoError(t, err)
+					require.EqualValues(t, len(want), n)
+				})
+				require.Equal(t, disk.Size(), last)
+				requireSameBytes(t, want, got, 0)
+			})
+		}
+	}
+}
+
+func TestAnExportOverAFileOfOtherContentLeavesNothingOfIt(t *testing.T) {
+	disk := newPatchyChain(t, vhdtest.NewMemFS())
+	for _, opts := range exportKinds[1:] {
+		opts.ID, opts.Time = exportedID, exportedTime
+		want := exportVHD(t, disk, opts)
+		name := filepath.Join(t.TempDir(), "out")
+		require.NoError(t, os.WriteFile(name, bytes.Repeat([]byte("dirt"), len(want)/4), 0o600))
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		require.NoError(t, err)
+		_, err = disk.Export(t.Context(), f, opts)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		got, err := os.ReadFile(name)
+		require.NoError(t, err)
+		requireSameBytes(t, want, got, 0)
+	}
+	require.NoError(t, disk.Close())
+}
+
+// It would have its length already, and a copy of the footer is enough to be opened.
+func TestAFileWhoseExportDidNotEndIsNoVHD(t *testing.T) {
+	disk := newPatchyChain(t, vhdtest.NewMemFS())
+	for _, opts := range exportKinds[1:] {
+		for _, start := range []int64{0, 1000} {
+			f, err := os.Create(filepath.Join(t.TempDir(), "out"))
+			require.NoError(t, err)
+			_, err = f.Seek(start, io.SeekStart)
+			require.NoError(t, err)
+			ctx, cancel := context.WithCancel(t.Context())
+			opts.Progress = func(int64, int64) {
+				info, err := f.Stat()
+				require.NoError(t, err)
+				_, err = vhd.Inspect(io.NewSectionReader(f, start, info.Size()-start), info.Size()-start)
+				require.ErrorIs(t, err, vhd.ErrFormat, "%v", opts.Type)
+				cancel()
+			}
+			_, err = disk.Export(ctx, f, opts)
+			require.ErrorIs(t, err, context.Canceled)
+			at, err := f.Seek(0, io.SeekCurrent)
+			require.NoError(t, err)
+			require.Equal(t, start, at)
+			require.NoError(t, f.Close())
+		}
+	}
+	require.NoError(t, disk.Close())
+}
+
+func TestADiskForAzureIsOfWholeMiBAndAtLeastTwenty(t *testing.T) {
+	vhdtest.Qemu.Need(t)
+	for _, c := range []struct{ size, want int64 }{
+		{512, 20 << 20}, {19 << 20, 20 << 20}, {20 << 20, 20 << 20}, {20<<20 + 512, 21 << 20}, {21<<20 - 512, 21 << 20},
+	} {
+		disk, err := vhd.Create("x.vhd", vhd.CreateOptions{Options: vhd.Options{FS: vhdtest.NewMemFS()}, Size: c.size})
+		require.NoError(t, err)
+		_, err = disk.WriteAt([]byte{1, 2, 3}, c.size-3)
+		require.NoError(t, err)
+		content := append(contentOf(t, disk), make([]byte, c.want-c.size)...)
+		for _, diskType := range []vhd.DiskType{0, vhd.Fixed} {
+			opts := sameOptions(diskType)
+			opts.Azure = true
+			requireExported(t, disk, opts, &vhdtest.Image{Type: vhdtest.Fixed, Size: c.want, Data: content})
+		}
+		name := filepath.Join(t.TempDir(), "azure.vhd")
+		exportToFile(t, disk, name, vhd.ExportOptions{Azure: true})
+		requireSameBytes(t, content, vhdtest.Qemu.Content(t, name), 0)
+		require.NoError(t, disk.Close())
+	}
+}
+
+func TestZerosOverAParentsDataAreInTheDelta(t *testing.T) {
+	vhdtest.SevenZip.Need(t)
+	dir := t.TempDir()
+	base, err := vhd.Create(filepath.Join(dir, "base.vhd"), vhd.CreateOptions{Size: 8 << 20})
+	require.NoError(t, err)
+	want := bytes.Repeat([]byte("data"), 2<<20)
+	_, err = base.WriteAt(want, 0)
+	require.NoError(t, err)
+	require.NoError(t, base.Close())
+	disk, err := vhd.Create(filepath.Join(dir, "leaf.vhd"), vhd.CreateOptions{Parent: base.Chain()[0].Name()})
+	require.NoError(t, err)
+	_, err = disk.WriteAt(make([]byte, 8<<10), 1<<20)
+	require.NoError(t, err)
+	require.NoError(t, disk.WriteZeroes(3<<20, 3<<20))
+	clear(want[1<<20:][:8<<10])
+	clear(want[3<<20:][:3<<20])
+	name := filepath.Join(dir, "delta.vhd")
+	exportToFile(t, disk, name, vhd.ExportOptions{Type: vhd.Differencing, Base: 1})
+	require.NoError(t, disk.Close())
+	requireSameBytes(t, want, vhdtest.SevenZip.Content(t, name), 0)
+}
+
+// The base shows through nowhere where a smaller image between ends before it.
+func TestADeltaHasZerosForWhatASmallerImageHides(t *testing.T) {
+	vhdtest.SevenZip.Need(t)
+	fsys := vhdtest.NewMemFS()
+	disk := smallMiddle(t, fsys)
+	want := bytes.Repeat([]byte{'b'}, 8*extentBlock)
+	for block, letter := range map[int]byte{2: 'm', 4: 0, 5: 0, 6: 'l', 7: 0} {
+		copy(want[block*extentBlock:], bytes.Repeat([]byte{letter}, extentBlock))
+	}
+	delta := exportVHD(t, disk, vhd.ExportOptions{Type: vhd.Differencing, Base: 2})
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "base.vhd"), mustReadFile(t, fsys, "base.vhd"), 0o600))
+	name := filepath.Join(dir, "delta.vhd")
+	require.NoError(t, os.WriteFile(name, delta, 0o600))
+	requireSameBytes(t, want, vhdtest.SevenZip.Content(t, name), 0)
+
+	img := inspect(t, delta)
+	blocks, err := img.AllocatedBlocks()
+	require.NoError(t, err)
+	require.Equal(t, 4, blocks, "and nothing where the base has nothing either")
+}
+
+// Of files that the caller opened only the names are known, or not even those.
+func TestADeltaOfFilesThatTheCallerOpenedNamesItsParentIfItCan(t *testing.T) {
+	fsys := vhdtest.NewMemFS()
+	require.NoError(t, newExtentChain(t, fsys).Close())
+	var images [][]byte
+	var named, nameless []vhd.File
+	for _, name := range []string{"leaf.vhd", "middle.vhd", "base.vhd"} {
+		f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+		require.NoError(t, err)
+		images = append(images, mustReadFile(t, fsys, name))
+		named = append(named, f)
+		nameless = append(nameless, vhd.ReadOnlyFile(bytes.NewReader(images[len(images)-1]), int64(len(images[len(images)-1]))))
+	}
+	for _, c := range []struct {
+		files []vhd.File
+		want  []vhd.ParentRef
+	}{
+		{named, []vhd.ParentRef{{Origin: "W2ru", Path: `.\base.vhd`}, {Origin: "header", Path: `.\base.vhd`}}},
+		{nameless, nil},
+	} {
+		disk, err := vhd.OpenChain(nil, c.files...)
+		require.NoError(t, err)
+		delta := exportVHD(t, disk, vhd.ExportOptions{Type: vhd.Differencing, Base: 2})
+		require.Equal(t, c.want, inspect(t, delta).ParentRefs())
+		requireSameBytes(t, contentOf(t, disk), contentOf(t, openAll(t, delta, images[2])), 0)
+		require.NoError(t, disk.Close())
+	}
+}
+
+func TestADeltaOfAParentWhoseNameCanNotBeStoredIsRefused(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no file has such a name here")
+	}
+	base := vhdtest.NewDynamic(1 << 20)
+	dir := t.TempDir()
+	base.WriteFile(t, filepath.Join(dir, "a:b.vhd"))
+	child := vhdtest.NewChild(base, "other.vhd")
+	child.WriteFile(t, filepath.Join(dir, "child.vhd"))
+	disk, err := vhd.Open(filepath.Join(dir, "child.vhd"), &vhd.Options{Search: []string{dir}})
+	require.NoError(t, err)
+	_, err = disk.ExportSize(t.Context(), vhd.ExportOptions{Type: vhd.Differencing, Base: 1})
+	require.ErrorIs(t, err, vhd.ErrUnsupported)
+	require.ErrorContains(t, err, "a:b.vhd")
+	require.NoError(t, disk.Close())
+}
+
+func TestExportOptionsThatMakeNoSense(t *testing.T) {
+	disk := newExtentChain(t, vhdtest.NewMemFS())
+	for _, c := range []struct {
+		opts vhd.ExportOptions
+		want error
+	}{
+		{vhd.ExportOptions{Type: 9}, fs.ErrInvalid},
+		{vhd.ExportOptions{Type: vhd.Differencing}, fs.ErrInvalid},
+		{vhd.ExportOptions{Type: vhd.Differencing, Base: -1}, fs.ErrInvalid},
+		{vhd.ExportOptions{Type: vhd.Differencing, Base: 3}, fs.ErrInvalid},
+		{vhd.ExportOptions{Base: 1}, fs.ErrInvalid},
+		{vhd.ExportOptions{Type: vhd.Dynamic, Base: 1}, fs.ErrInvalid},
+		{vhd.ExportOptions{BlockSize: 4096}, fs.ErrInvalid},
+		{vhd.ExportOptions{Type: vhd.Fixed, BlockSize: 4096}, fs.ErrInvalid},
+		{vhd.ExportOptions{Type: vhd.Dynamic, BlockSize: 4095}, fs.ErrInvalid},
+		{vhd.ExportOptions{Type: vhd.Dynamic, BlockSize: 256}, fs.ErrInvalid},
+		{vhd.ExportOptions{Type: vhd.Dynamic, BlockSize: 512 << 20}, fs.ErrInvalid},
+		{vhd.ExportOptions{Type: vhd.Dynamic, BlockSize: -1}, fs.ErrInvalid},
+		{vhd.ExportOptions{Type: vhd.Dynamic, Azure: true}, fs.ErrInvalid},
+		{vhd.ExportOptions{Type: vhd.Differencing, Base: 1, Azure: true}, fs.ErrInvalid},
+		{vhd.ExportOptions{ID: exportedID}, fs.ErrInvalid},
+		{vhd.ExportOptions{Time: exportedTime}, fs.ErrInvalid},
+		{vhd.ExportOptions{Type: vhd.Fixed, Time: time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)}, vhd.ErrUnsupported},
+	} {
+		_, err := disk.ExportSize(t.Context(), c.opts)
+		require.ErrorIs(t, err, c.want, "%+v", c.opts)
+		require.ErrorContains(t, err, "leaf.vhd")
+		var b bytes.Buffer
+		n, err := disk.Export(t.Context(), &b, c.opts)
+		require.ErrorIs(t, err, c.want, "%+v", c.opts)
+		require.Zero(t, n)
+		require.Zero(t, b.Len())
+	}
+	require.NoError(t, disk.Close())
+	_, err := disk.ExportSize(t.Context(), vhd.ExportOptions{})
+	require.Equal(t, vhd.ErrClosed, err)
+}
+
+func TestADiskTooLargeForBlocksIsExportedAsFixedOnly(t *testing.T) {
+	const size = int64(vhd.MaxDynamicSize + 512)
+	disk, err := vhd.Create("fixed.vhd", vhd.CreateOptions{Options: vhd.Options{FS: vhdtest.NewMemFS()}, Type: vhd.Fixed, Size: size})
+	require.NoError(t, err)
+	_, err = disk.ExportSize(t.Context(), vhd.ExportOptions{Type: vhd.Dynamic})
+	require.ErrorIs(t, err, vhd.ErrUnsupported)
+	n, err := disk.ExportSize(t.Context(), vhd.ExportOptions{Type: vhd.Fixed})
+	require.NoError(t, err)
+	require.Equal(t, size+512, n)
+	require.NoError(t, disk.Close())
+}
+
+// With small blocks, what is around the data takes more room than entries of the
+// table can name.
+func TestAnExportWhoseFileWouldPassTwoTiBIsRefused(t *testing.T) {
+	opts := vhd.CreateOptions{Options: vhd.Options{FS: vhdtest.NewMemFS()}, Type: vhd.Fixed, Size: 1025 << 30}
+	disk, err := vhd.Create("x.vhd", opts)
+	require.NoError(t, err)
+	_, err = disk.ExportSize(t.Context(), vhd.ExportOptions{Type: vhd.Dynamic, BlockSize: 4096})
+	require.ErrorIs(t, err, vhd.ErrUnsupported)
+	require.NoError(t, disk.Close())
+}
+
+// exportKinds are exports of each type of a chain of three.
+var exportKinds = []vhd.ExportOptions{
+	{}, {Type: vhd.Fixed}, {Type: vhd.Dynamic}, {Type: vhd.Differencing, Base: 2}, {Type: vhd.Differencing, Base: 1, BlockSize: 1 << 20},
+}
+
+func TestAnExportEndsWithItsContextAndLeavesNoGoroutine(t *testing.T) {
+	for _, opts := range exportKinds {
+		t.Run(fmt.Sprintf("%v since %d", opts.Type, opts.Base), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := newPatchyChain(t, vhdtest.NewMemFS())
+				for enough := range 4 {
+					ctx, cancel := context.WithCancel(t.Context())
+					calls := 0
+					opts.Progress = func(int64, int64) {
+						if calls++; calls >= enough {
+							cancel()
+						}
+					}
+					if enough == 0 {
+						cancel()
+					}
+					var b bytes.Buffer
+					n, err := disk.Export(ctx, &b, opts)
+					require.ErrorIs(t, err, context.Canceled)
+					require.EqualValues(t, b.Len(), n)
+					require.LessOrEqual(t, calls, enough+2)
+					synctest.Wait()
+					if opts.Type == vhd.Dynamic || opts.Type == vhd.Differencing {
+						_, err = disk.ExportSize(ctx, opts)
+						require.ErrorIs(t, err, context.Canceled)
+					}
+				}
+				require.NoError(t, disk.Close())
+			})
+		})
+	}
+}
+
+// Progress is of the disk, whatever is written of it.
+func TestProgressOfAnExportIsWhatIsDoneOfTheDisk(t *testing.T) {
+	disk := newPatchyChain(t, vhdtest.NewMemFS())
+	for _, opts := range exportKinds {
+		var at []int64
+		opts.Progress = func(done, total int64) {
+			require.Equal(t, disk.Size(), total)
+			at = append(at, done)
+		}
+		n, err := disk.Export(t.Context(), io.Discard, opts)
+		require.NoError(t, err)
+		require.IsIncreasing(t, at[:len(at)-1], "%v", opts.Type)
+		require.Equal(t, disk.Size(), at[len(at)-1])
+		require.Len(t, at, int((n+512<<10-1)/(512<<10)), "%v: once for each piece", opts.Type)
+	}
+	require.NoError(t, disk.Close())
+}
+
+// newPatchyChain is a chain of three, of 8 MiB in blocks of 32 KiB, of which each
+// image has a part of every other one.
+func newPatchyChain(t testing.TB, fsys *vhdtest.MemFS) *vhd.Disk {
+	t.Helper()
+	const block = 32 << 10
+	rng := rand.New(rand.NewPCG(1, 2))
+	opts := vhd.CreateOptions{Options: vhd.Options{FS: fsys}, Size: 8 << 20, BlockSize: block}
+	var disk *vhd.Disk
+	for i, name := range []string{"base.vhd", "middle.vhd", "leaf.vhd"} {
+		if disk != nil {
+			require.NoError(t, disk.Close())
+		}
+		var err error
+		disk, err = vhd.Create(name, opts)
+		require.NoError(t, err)
+		for off := int64(0); off < opts.Size; off += block {
+			if rng.IntN(2) == 0 {
+				_, err = disk.WriteAt(fill(byte(i), 512*(1+rng.Int64N(block/512))), off)
+				require.NoError(t, err)
+			}
+		}
+		opts.Parent = name
+	}
+	return disk
+}
+
+func TestAnExportThatCanNotBeWrittenEndsWithTheWritersError(t *testing.T) {
+	disk := newExtentChain(t, vhdtest.NewMemFS())
+	full := errors.New("full")
+	for _, opts := range exportKinds {
+		size, err := disk.ExportSize(t.Context(), opts)
+		require.NoError(t, err)
+		for _, k := range []int64{0, 1, 511, 512, 600, 1536, 1600, 4096, 7680, 8192, 12288, 20000, size / 2, size - 513, size - 512, size - 1} {
+			for _, w := range []struct{ says, want error }{{full, full}, {nil, io.ErrShortWrite}} {
+				synctest.Test(t, func(t *testing.T) {
+					n, err := disk.Export(t.Context(), &failingWriter{int(k), w.says}, opts)
+					require.Equal(t, w.want, err, "as it is")
+					require.Equal(t, k, n)
+				})
+			}
+		}
+		n, err := disk.Export(t.Context(), &failingWriter{int(size), full}, opts)
+		require.NoError(t, err)
+		require.Equal(t, size, n)
+	}
+}
+
+// closingWriter closes a disk when it is written to.
+type closingWriter struct{ disk *vhd.Disk }
+
+func (w closingWriter) Write(p []byte) (int, error) {
+	_ = w.disk.Close()
+	return len(p), nil
+}
+
+func TestAnExportOfADiskThatIsClosedMeanwhileEndsWithErrClosed(t *testing.T) {
+	for _, opts := range exportKinds {
+		synctest.Test(t, func(t *testing.T) {
+			disk := newPatchyChain(t, vhdtest.NewMemFS())
+			_, err := disk.Export(t.Context(), closingWriter{disk}, opts)
+			require.Equal(t, vhd.ErrClosed, err)
+		})
+	}
+}
+
+func TestAnExportOfWhatCanNotBeReadIsAnError(t *testing.T) {
+	fsys := vhdtest.NewMemFS()
+	require.NoError(t, newExtentChain(t, fsys).Close())
+	faults := vhdtest.NewFaultFS(fsys)
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	require.NoError(t, err)
+	for _, opts := range exportKinds {
+		for _, w := range []io.Writer{out, io.Discard} {
+			for at := 1; ; at++ {
+				require.NoError(t, out.Truncate(0))
+				_, err := out.Seek(0, io.SeekStart)
+				require.NoError(t, err)
+				disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: faults, Lock: vhd.LockNone})
+				require.NoError(t, err)
+				faults.Arm(vhdtest.Fault{At: at, Forever: true, All: true, Match: func(op vhdtest.Op) bool { return op.Kind == vhdtest.OpRead }})
+				_, err = disk.Export(t.Context(), w, opts)
+				fired := faults.Fired()
+				faults.Disarm()
+				require.NoError(t, disk.Close())
+				if fired == 0 {
+					require.NoError(t, err)
+					break
+				}
+				require.ErrorIs(t, err, syscall.EIO, "read %d", at)
+				require.ErrorContains(t, err, ".vhd")
+			}
+		}
+	}
+	require.NoError(t, out.Close())
+}
+
+// What has blocks is known to be damaged before anything is written.
+func TestAnExportOfADamagedChainIsAnErrorAndNeverZeros(t *testing.T) {
+	base := vhdtest.NewDynamic(8<<20, vhdtest.Block{Index: 1, Data: []byte("data")})
+	leaf := vhdtest.NewChild(base, "base.vhd", vhdtest.Block{Index: 2, Data: []byte("data")})
+	dir := t.TempDir()
+	base.WriteFile(t, filepath.Join(dir, "base.vhd"))
+	raw := leaf.Build(t)
+	vhdtest.EditEntry(t, raw, 2, 1<<20)
+	name := filepath.Join(dir, "leaf.vhd")
+	require.NoError(t, os.WriteFile(name, raw, 0o600))
+	disk, err := vhd.Open(name, nil)
+	require.NoError(t, err)
+	for diskType, want := range map[vhd.DiskType]int64{vhd.Fixed: 4 << 20, vhd.Dynamic: 0, vhd.Differencing: 0} {
+		opts := vhd.ExportOptions{Type: diskType}
+		if diskType == vhd.Differencing {
+			opts.Base = 1
+		}
+		n, err := disk.Export(t.Context(), io.Discard, opts)
+		require.ErrorIs(t, err, vhd.ErrCorrupt)
+		require.ErrorContains(t, err, name)
+		require.Equal(t, want, n)
+	}
+	require.NoError(t, disk.Close())
+}
+
+func TestAnExportWithoutTheParentsIsAnError(t *testing.T) {
+	fsys := vhdtest.NewMemFS()
+	require.NoError(t, newExtentChain(t, fsys).Close())
+	disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: fsys, NoParents: true})
+	require.NoError(t, err)
+	for _, opts := range exportKinds[:3] {
+		_, err := disk.Export(t.Context(), io.Discard, opts)
+		require.ErrorIs(t, err, vhd.ErrParentNotFound, "%v", opts.Type)
+	}
+	require.NoError(t, disk.Close())
+}
+
+// A delta says nothing of what its base does not have, so nobody asks for it.
+func TestADeltaNeedsNoMoreThanItsBase(t *testing.T) {
+	fsys := vhdtest.NewMemFS()
+	disk := newExtentChain(t, fsys)
+	want := exportVHD(t, disk, vhd.ExportOptions{Type: vhd.Differencing, Base: 1, ID: exportedID, Time: exportedTime})
+	require.NoError(t, disk.Close())
+	faults := vhdtest.NewFaultFS(fsys)
+	disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: faults})
+	require.NoError(t, err)
+	faults.Arm(vhdtest.Fault{At: 1, Forever: true, All: true, Match: func(op vhdtest.Op) bool {
+		return op.Kind == vhdtest.OpRead && strings.HasSuffix(op.Name, "base.vhd")
+	}})
+	size, err := disk.ExportSize(t.Context(), vhd.ExportOptions{Type: vhd.Differencing, Base: 1})
+	require.NoError(t, err)
+	require.EqualValues(t, len(want), size)
+	require.NoError(t, disk.Close())
+}
+
+func TestAnImageIsNotExportedToItselfAsAVHDEither(t *testing.T) {
+	dir := t.TempDir()
+	vhdtest.NewFixed(1<<20, nil).WriteFile(t, filepath.Join(dir, "x.vhd"))
+	disk, err := vhd.Open(filepath.Join(dir, "x.vhd"), nil)
+	require.NoError(t, err)
+	f, err := os.OpenFile(filepath.Join(dir, "x.vhd"), os.O_RDWR, 0)
+	require.NoError(t, err)
+	for _, opts := range exportKinds[:3] {
+		_, err = disk.Export(t.Context(), f, opts)
+		require.ErrorIs(t, err, vhd.ErrUnsupported)
+	}
+	require.NoError(t, f.Close())
+	require.NoError(t, disk.Close())
+}
+
+// meddler writes to a disk, by sectors, between the pieces that are exported, and
+// keeps what each sector ever was.
+type meddler struct {
+	bytes.Buffer
+	disk     *vhd.Disk
+	rng      *rand.Rand
+	versions []map[string]bool
+	err      error
+}
+
+func newMeddler(t testing.TB, disk *vhd.Disk, seed uint64) *meddler {
+	t.Helper()
+	m := &meddler{disk: disk, rng: rand.New(rand.NewPCG(seed, 1))}
+	content := contentOf(t, disk)
+	for sector := range len(content) / 512 {
+		m.versions = append(m.versions, map[string]bool{string(content[sector*512:][:512]): true})
+	}
+	return m
+}
+
+func (m *meddler) Write(p []byte) (int, error) {
+	m.meddle()
+	return m.Buffer.Write(p)
+}
+
+func (m *meddler) meddle() {
+	for range 20 {
+		sector := m.rng.IntN(len(m.versions))
+		n := min(1+m.rng.IntN(300), len(m.versions)-sector)
+		data := make([]byte, n*512)
+		if m.rng.IntN(3) > 0 {
+			data = fill(byte(m.rng.IntN(256)), int64(n)*512)
+		}
+		for i := range n {
+			m.versions[sector+i][string(data[i*512:][:512])] = true
+		}
+		var err error
+		if data[0] == 0 {
+			err = m.disk.WriteZeroes(int64(sector)*512, int64(n)*512)
+		} else {
+			_, err = m.disk.WriteAt(data, int64(sector)*512)
+		}
+		m.err = errors.Join(m.err, err)
+	}
+	m.err = errors.Join(m.err, m.disk.Sync())
+}
+
+// exportToFile exports to a file, and meddles with each piece.
+func (m *meddler) exportToFile(t testing.TB, opts vhd.ExportOptions) (int64, error) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	require.NoError(t, err)
+	opts.Progress = func(int64, int64) { m.meddle() }
+	n, err := m.disk.Export(t.Context(), f, opts)
+	require.NoError(t, f.Close())
+	image, readErr := os.ReadFile(f.Name())
+	require.NoError(t, readErr)
+	m.Buffer.Write(image)
+	return n, err
+}
+
+func TestAnExportOfADiskThatIsWrittenToIsSound(t *testing.T) {
+	for seed := range uint64(8) {
+		for _, opts := range exportKinds[1:] {
+			toFile := seed%2 == 1
+			t.Run(fmt.Sprintf("seed %d, %v since %d, to a file %v", seed, opts.Type, opts.Base, toFile), func(t *testing.T) {
+				fsys := vhdtest.NewMemFS()
+				disk := newPatchyChain(t, fsys)
+				m := newMeddler(t, disk, seed)
+				size, err := disk.ExportSize(t.Context(), opts)
+				require.NoError(t, err)
+				export := func() (int64, error) { return disk.Export(t.Context(), m, opts) }
+				if toFile {
+					export = func() (int64, error) { return m.exportToFile(t, opts) }
+				}
+				n, err := export()
+				require.NoError(t, err)
+				require.NoError(t, m.err)
+				require.Equal(t, size, n)
+				require.EqualValues(t, size, m.Len())
+				require.False(t, inspect(t, m.Bytes()).NeedsRecovery())
+				require.NoError(t, fsys.WriteFile("out.vhd", m.Bytes()))
+				out, err := vhd.Open("out.vhd", &vhd.Options{FS: fsys, Writable: true})
+				require.NoError(t, err)
+				got := readAll(t, out, out.Size())
+				for sector := range m.versions {
+					data := got[sector*512:][:512]
+					require.True(t, m.versions[sector][string(data)] || isZeros(data), "sector %d is what it never was", sector)
+				}
+				require.NoError(t, out.Close())
+			})
+		}
+	}
+}
+
+// What an export needs to know of a disk of 2 TiB is less than its table.
+func TestAnExportOfAHugeDiskTakesLittleMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it looks at a million windows")
+	}
+	fsys := vhdtest.NewMemFS()
+	opts := vhd.CreateOptions{Options: vhd.Options{FS: fsys}, Size: vhd.MaxDynamicSize}
+	for i, name := range []string{"base.vhd", "leaf.vhd"} {
+		disk, err := vhd.Create(name, opts)
+		require.NoError(t, err)
+		for at := range int64(20) {
+			_, err := disk.WriteAt([]byte{1}, at*100<<30+int64(i)<<30)
+			require.NoError(t, err)
+		}
+		require.NoError(t, disk.Close())
+		opts.Parent = name
+	}
+	for _, opts := range []vhd.ExportOptions{{Type: vhd.Dynamic}, {Type: vhd.Differencing, Base: 1}} {
+		disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: fsys, CacheSize: 1 << 20})
+		require.NoError(t, err)
+		before := liveMemory()
+		most, calls := uint64(0), 0
+		opts.Progress = func(int64, int64) {
+			if calls++; calls%16 == 1 {
+				most = max(most, liveMemory())
+			}
+		}
+		n, err := disk.Export(t.Context(), io.Discard, opts)
+		require.NoError(t, err)
+		require.Greater(t, n, int64(20*2<<20))
+		require.Less(t, most-min(most, before), uint64(16<<20))
+		require.NoError(t, disk.Close())
+	}
+}
+
+func liveMemory() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
