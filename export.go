@@ -28,6 +28,11 @@ type ExportOptions struct {
 	// where zeros are added to the content. Type is Fixed then, or zero.
 	Azure bool
 
+	// Sync makes durable what was written before Export returns, by the method Sync
+	// of w, which must have one, as *os.File does. Of a regular file, the operating
+	// system is asked to begin with that while the rest is copied, where it can be.
+	Sync bool
+
 	ID   uuid.UUID // identifier of the VHD; zero: a new one
 	Time time.Time // of the VHD's creation; zero: now
 
@@ -69,13 +74,19 @@ type ExportOptions struct {
 // than 2 MiB in a VHD that has blocks. What the file holds behind stays, and a VHD
 // must not be followed by anything.
 // After an error, more than what is returned may be written, none of which makes a
-// VHD, and the position stays. An image of the chain is refused. Export syncs
-// nothing.
+// VHD, and the position stays. An image of the chain is refused.
 func (d *Disk) Export(ctx context.Context, w io.Writer, opts ExportOptions) (int64, error) {
 	if err := d.usable(); err != nil {
 		return 0, err
 	}
+	syncer, ok := w.(interface{ Sync() error })
+	if opts.Sync && !ok {
+		return 0, d.explain(fmt.Errorf("%w: Sync for what has no method of that name", fs.ErrInvalid))
+	}
 	n, err := d.export(ctx, w, opts)
+	if err == nil && opts.Sync {
+		err = syncer.Sync()
+	}
 	if err != nil && d.closed.Load() { // not opError: w's errors are not the image's
 		err = ErrClosed
 	}

@@ -359,3 +359,41 @@ func TestALongReadEndsBesideOneThatFrees(t *testing.T) {
 	require.Less(t, calls.Load(), int64(most))
 	require.NoError(t, d.Close())
 }
+
+// syncedWriter notes what was written when it was synced.
+type syncedWriter struct {
+	bytes.Buffer
+	synced []int
+	err    error
+}
+
+func (w *syncedWriter) Sync() error {
+	w.synced = append(w.synced, w.Len())
+	return w.err
+}
+
+func TestAnExportIsSyncedWhenItIsWhole(t *testing.T) {
+	d, err := vhd.Create("x.vhd", vhd.CreateOptions{Options: vhd.Options{FS: vhdtest.NewMemFS()}, Size: 3 << 20})
+	require.NoError(t, err)
+	defer d.Close()
+	for _, diskType := range []vhd.DiskType{0, vhd.Fixed, vhd.Dynamic} {
+		var w syncedWriter
+		n, err := d.Export(t.Context(), &w, vhd.ExportOptions{Type: diskType, Sync: true})
+		require.NoError(t, err)
+		require.Equal(t, []int{int(n)}, w.synced)
+
+		w = syncedWriter{err: errors.New("no")}
+		_, err = d.Export(t.Context(), &w, vhd.ExportOptions{Type: diskType, Sync: true})
+		require.Equal(t, w.err, err)
+
+		w = syncedWriter{}
+		_, err = d.Export(t.Context(), &w, vhd.ExportOptions{Type: diskType})
+		require.NoError(t, err)
+		require.Empty(t, w.synced)
+
+		var plain bytes.Buffer
+		_, err = d.Export(t.Context(), &plain, vhd.ExportOptions{Type: diskType, Sync: true})
+		require.ErrorIs(t, err, fs.ErrInvalid)
+		require.Zero(t, plain.Len())
+	}
+}

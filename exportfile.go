@@ -15,6 +15,7 @@ func (p *exportPlan) toFile(ctx context.Context, t *fileTarget) (done int64, err
 	if err := p.disk.notInChain(t.file); err != nil {
 		return 0, err
 	}
+	t.eager = p.sync
 	if err := t.begin(p.size); err != nil {
 		return 0, err
 	}
@@ -33,7 +34,10 @@ func (p *exportPlan) toFile(ctx context.Context, t *fileTarget) (done int64, err
 // it.
 func (p *exportPlan) contentToFile(ctx context.Context, t *fileTarget) (int64, error) {
 	b := bulk{size: p.content, piece: windowSize, progress: p.progress} // so that each block map is made once
-	done, err := b.run(ctx, func(buf []byte, off, n int64) error { return p.disk.exportPiece(t, buf, off, n) })
+	done, err := b.run(ctx, func(buf []byte, off, n int64) error {
+		defer t.isComplete(off, n)
+		return p.disk.exportPiece(t, buf, off, n)
+	})
 	if err != nil || p.layout == nil {
 		return done, err
 	}
@@ -113,6 +117,7 @@ func (p *exportPlan) blockToFile(t *fileTarget, buf []byte, block int64, bitmap 
 		}
 		done = off + n
 	}
+	defer t.isComplete(at, p.layout.endOf(nbefore+1)-at)
 	return data.zero(done, (block+1)*p.image.blockSize-done)
 }
 
@@ -280,6 +285,7 @@ type fileTarget struct {
 	file      *os.File
 	start     int64 // where what is exported begins
 	zerosFrom int64 // from here on the file reads as zeros
+	eager     bool  // it is to be durable soon
 }
 
 // newFileTarget is w as one, or nil if it must be written from first to last.
@@ -299,7 +305,7 @@ func newFileTarget(w io.Writer) *fileTarget {
 	if _, err := f.WriteAt(nil, start); err != nil { // it is open for appending
 		return nil
 	}
-	return &fileTarget{f, start, info.Size()}
+	return &fileTarget{file: f, start: start, zerosFrom: info.Size()}
 }
 
 // begin makes the file long enough.
@@ -320,6 +326,13 @@ func (t *fileTarget) end(size int64) error {
 // zero makes n bytes of what is exported zeros.
 func (t *fileTarget) zero(off, n int64) error {
 	return zeroRange(t.file, t.start+off, min(n, t.zerosFrom-t.start-off))
+}
+
+// isComplete notes that nothing more is written to n bytes.
+func (t *fileTarget) isComplete(off, n int64) {
+	if t.eager {
+		beginSync(t.file, t.start+off, n)
+	}
 }
 
 // write writes p at off, but for its zeros.

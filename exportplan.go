@@ -12,6 +12,7 @@ import (
 type exportPlan struct {
 	disk     *Disk
 	progress func(done, total int64)
+	sync     bool
 	content  int64 // bytes of the disk
 	size     int64 // of all that is written
 
@@ -34,7 +35,7 @@ func (d *Disk) planExport(ctx context.Context, opts ExportOptions) (*exportPlan,
 	if err := opts.check(len(v.chain)); err != nil {
 		return nil, d.explain(err)
 	}
-	p := &exportPlan{disk: d, progress: opts.Progress, content: v.size, size: v.size}
+	p := &exportPlan{disk: d, progress: opts.Progress, sync: opts.Sync, content: v.size, size: v.size}
 	if opts.Type == 0 && !opts.Azure {
 		return p, nil
 	}

@@ -154,13 +154,11 @@ func writeExport(ctx context.Context, d *vhd.Disk, opts vhd.ExportOptions, targe
 	if err != nil {
 		return inFile(target, err)
 	}
+	opts.Sync = true
 	_, err = d.Export(ctx, f, opts)
 	err = inRaw(target, err)
 	if errors.Is(err, context.Canceled) {
 		err = inFile(target, err)
-	}
-	if err == nil {
-		err = inFile(target, f.Sync())
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
