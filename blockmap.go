@@ -10,7 +10,8 @@ import (
 // A disk is divided into windows of windowSize bytes, whatever the blocks of
 // its layers are. For each there is a block map, made when the window is first
 // touched: the merged answer of all layers to the question who serves a
-// sector. So a read never walks the chain, and 64 parents cost what one does.
+// sector. So a read that finds its map never walks the chain, and making one costs a
+// bitmap of each layer that has the block.
 
 const windowSize = windowSectors * SectorSize
 

@@ -96,7 +96,8 @@ func Open(name string, opts *Options) (*Disk, error) {
 // checked, unless [Options].IgnoreParentIdentity is set. FS, Root, Search and
 // MapPath are not used.
 //
-// A file is named in errors, and by [Image.Name], as its Stat names it. The Disk
+// A file is named in errors, and by [Image.Name], as its Stat names it. Export and
+// Import move the position of an *os.File. The Disk
 // closes the files when it is closed; if OpenChain fails they stay open.
 func OpenChain(opts *Options, files ...File) (*Disk, error) {
 	c := chain{opts: optionsOf(opts)}
@@ -107,6 +108,7 @@ func OpenChain(opts *Options, files ...File) (*Disk, error) {
 		}
 		return nil, err
 	}
+	disk.nameless = true
 	return disk, nil
 }
 

@@ -20,15 +20,15 @@ import (
 // not two indices in order is [fs.ErrInvalid].
 func (d *Disk) ChangedExtents(upper, lower int, off, n int64) iter.Seq2[Extent, error] {
 	return joinExtents(func(yield func(Extent, error) bool) {
-		if err := d.checkLevels(upper, lower); err != nil {
-			yield(Extent{Depth: Hole}, err)
+		v := d.view()
+		if err := v.checkLevels(upper, lower); err != nil {
+			yield(Extent{Depth: Hole}, d.explain(err))
 			return
 		}
 		if off < 0 || n < 0 {
 			yield(Extent{Depth: Hole}, d.outOfRange(off, n))
 			return
 		}
-		v := d.view()
 		c := changes{disk: d, upper: v.chain[upper], lower: v.chain[lower]}
 		end := min(v.size, v.at(upper).img.footer.CurrentSize)
 		c.yieldAll(off, off+min(n, max(end-off, 0)), yield)
@@ -45,12 +45,12 @@ func (d *Disk) changedSince(lower int32, off, n int64) iter.Seq2[Extent, error] 
 }
 
 // checkLevels is why two images of the chain are not one above the other.
-func (d *Disk) checkLevels(upper, lower int) error {
-	depth := len(d.view().chain)
+func (v *view) checkLevels(upper, lower int) error {
+	depth := len(v.chain)
 	if 0 <= upper && upper < lower && lower < depth {
 		return nil
 	}
-	return d.explain(fmt.Errorf("%w: images %d and %d of a chain of %d, want one above the other", fs.ErrInvalid, upper, lower, depth))
+	return fmt.Errorf("%w: images %d and %d of a chain of %d, want one above the other", fs.ErrInvalid, upper, lower, depth)
 }
 
 // changes finds, window by window, what the images from upper on have stored
@@ -130,7 +130,7 @@ func (c *changes) find(window int64) {
 			continue
 		}
 		if below == nil {
-			below, _ = c.below.build(c.disk, window, lower)
+			below, _ = c.below.build(v, window, lower)
 		}
 		c.addHoles(e, below)
 	}

@@ -44,8 +44,8 @@ type ExportOptions struct {
 
 // Export writes the disk to w, from first to last, and returns how many bytes are
 // written: its content, Size bytes, or as a whole VHD of the Type that opts ask
-// for, as many as ExportSize says. Nothing is written twice, and no temporary file
-// is needed. The end of ctx ends it between two pieces, with ctx's error; w's
+// for, as many as ExportSize says. To a stream
+// nothing is written twice, and no temporary file is needed. The end of ctx ends it between two pieces, with ctx's error; w's
 // errors are returned as they are.
 //
 // A fixed disk has all of the content, a dynamic one the blocks that an image of

@@ -19,6 +19,11 @@ func (p *exportPlan) toFile(ctx context.Context, t *fileTarget) (done int64, err
 	if err := t.begin(p.size); err != nil {
 		return 0, err
 	}
+	if p.layout != nil { // what the file was may have a footer there
+		if err := t.zero(p.size-footerSize, footerSize); err != nil {
+			return 0, err
+		}
+	}
 	if p.hasBlocks() {
 		done, err = p.blocksToFile(ctx, t)
 	} else {
@@ -126,17 +131,7 @@ func (p *exportPlan) runToFile(t *fileTarget, buf []byte, off, n int64) error {
 	if n == windowSize {
 		return p.disk.exportPiece(t, buf, off, n)
 	}
-	for end := off + n; off < end; { // by block maps that are kept: there may be many runs in a window
-		piece := buf[:min(int64(len(buf)), end-off)]
-		if _, err := p.disk.ReadAt(piece, off); err != nil {
-			return err
-		}
-		if _, err := t.write(piece, off); err != nil {
-			return err
-		}
-		off += int64(len(piece))
-	}
-	return nil
+	return p.disk.copyByReading(t, buf, off, n) // by block maps that are kept: there may be many runs in a window
 }
 
 // notInChain is why content can't be written to a file: it would be over itself.
@@ -156,18 +151,31 @@ func (d *Disk) notInChain(f *os.File) error {
 }
 
 // exportPiece copies a piece of the content to a file. Space of the leaf that was freed and
-// taken again meanwhile may have brought another block's bytes: then it does so
-// once more, over what it wrote.
+// taken again meanwhile may have brought another block's bytes: then it is read as
+// others read it, and written over that.
 func (d *Disk) exportPiece(t *fileTarget, buf []byte, off, n int64) error {
-	target := *t
-	for {
-		before := d.reuses.Load()
-		err := d.exportOnce(&target, buf, off, n)
-		if d.reuses.Load() == before {
+	before := d.reuses.Load()
+	err := d.exportOnce(t, buf, off, n)
+	if d.reuses.Load() == before {
+		return err
+	}
+	over := *t
+	over.zerosFrom = max(over.zerosFrom, over.start+off+n)
+	return d.copyByReading(&over, buf, off, n)
+}
+
+func (d *Disk) copyByReading(t *fileTarget, buf []byte, off, n int64) error {
+	for end := off + n; off < end; {
+		piece := buf[:min(int64(len(buf)), end-off)]
+		if _, err := d.ReadAt(piece, off); err != nil {
 			return err
 		}
-		target.zerosFrom = max(target.zerosFrom, target.start+off+n)
+		if _, err := t.write(piece, off); err != nil {
+			return err
+		}
+		off += int64(len(piece))
 	}
+	return nil
 }
 
 func (d *Disk) exportOnce(t *fileTarget, buf []byte, off, n int64) error {

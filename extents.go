@@ -26,7 +26,8 @@ type FileExtent struct {
 // What can't be told, since an image is damaged, could not be read, or was not
 // opened, comes as an Extent of depth Hole with an error; what follows can be
 // asked for all the same. A negative off or n is ErrOutOfRange. What is written
-// meanwhile may or may not show.
+// meanwhile may or may not show; a Snapshot meanwhile makes the depths of what
+// follows greater by one.
 func (d *Disk) Extents(off, n int64) iter.Seq2[Extent, error] {
 	return joinExtents(func(yield func(Extent, error) bool) {
 		for e, err := range d.FileExtents(off, n) {
@@ -92,7 +93,7 @@ func (d *Disk) servedExtents(off, n int64) iter.Seq2[servedExtent, error] {
 		}
 		var last servedExtent
 		for e, err := range d.pieces(off, off+min(n, max(d.Size()-off, 0))) {
-			if err == nil && last.continuedBy(e.FileExtent) {
+			if err == nil && last.layer == e.layer && last.continuedBy(e.FileExtent) {
 				last.Length += e.Length
 				continue
 			}
@@ -166,29 +167,20 @@ func (m *blockMap) piece(i int, v *view, windowOff, off, end int64) (servedExten
 }
 
 // mapOnce is the map of a window, for one who passes through the disk and won't
-// come again: it is not kept. It comes with a view that has all its layers. Of a
-// fixed leaf there is no map.
+// come again: it is not kept. It comes with the view that it is of. Of a fixed
+// leaf there is no map.
 func (d *Disk) mapOnce(window int64) (*blockMap, *view) {
-	for {
-		before := d.reuses.Load()
-		m := d.makeMapOnce(window)
-		v := d.view() // behind the map
-		if d.reuses.Load() == before {
-			return m, v
-		}
-	}
-}
-
-func (d *Disk) makeMapOnce(window int64) *blockMap {
-	if v := d.view(); v.windows == nil {
-		return nil
-	} else if m := v.windows.get(window); m != nil {
-		return m
-	}
 	if d.syncs != nil {
 		d.mu.RLock()
 		defer d.mu.RUnlock()
 	}
-	m, _ := new(mapBuilder).build(d, window, 0)
-	return m
+	v := d.view()
+	if v.windows == nil {
+		return nil, v
+	}
+	if m := v.windows.get(window); m != nil {
+		return m, v
+	}
+	m, _ := new(mapBuilder).build(v, window, 0)
+	return m, v
 }

@@ -103,8 +103,8 @@ func (z *pendingZeros) write() error {
 // isBlank says whether what is between off and end reads as zeros and takes no
 // space. Where that can't be told it is not.
 func (d *Disk) isBlank(off, end int64) bool {
-	if d.leaf() == nil {
-		from, _ := nextData(d.view().top().file, off, end)
+	if v := d.view(); v.windows == nil {
+		from, _ := nextData(v.top().file, off, end)
 		return from == end
 	}
 	for e, err := range d.Extents(off, end-off) {

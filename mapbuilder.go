@@ -23,10 +23,9 @@ type mapBuilder struct {
 }
 
 // build makes the map of a window from the layers from Chain()[top] on. cacheable is
-// false if a layer could not be read: the next read tries again. A writable
-// disk must hold its lock, shared or not.
-func (b *mapBuilder) build(d *Disk, window int64, top int) (m *blockMap, cacheable bool) {
-	v := d.view()
+// false if a layer could not be read: the next read tries again. Of a
+// writable disk the caller holds the lock, shared or not.
+func (b *mapBuilder) build(v *view, window int64, top int) (m *blockMap, cacheable bool) {
 	b.askLayers(v, window, top, len(v.chain))
 	b.finish()
 	m = newBlockMap(b.extents, b.errs)

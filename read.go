@@ -23,7 +23,7 @@ func (d *Disk) blockMapLocked(window int64) *blockMap {
 	if m := windows.get(window); m != nil {
 		return m
 	}
-	m, cacheable := builder.build(d, window, 0)
+	m, cacheable := builder.build(d.view(), window, 0)
 	if cacheable {
 		d.publish(window, m)
 	}
@@ -33,6 +33,7 @@ func (d *Disk) blockMapLocked(window int64) *blockMap {
 // mapOfSector is the map of a sector's window, for who holds the disk's lock.
 func (d *Disk) mapOfSector(sector int64) *blockMap {
 	if m := d.view().windows.get(sector / windowSectors); m != nil {
+		m.touch()
 		return m
 	}
 	return d.blockMapLocked(sector / windowSectors)

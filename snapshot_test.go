@@ -306,3 +306,126 @@ func assertNoError(t testing.TB, err error) {
 		t.Error(err)
 	}
 }
+
+func TestADiskOfFilesThatNobodyNamedHasNoSnapshots(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "disk.vhd")
+	disk, err := vhd.Create(name, vhd.CreateOptions{Size: 1 << 20})
+	require.NoError(t, err)
+	require.NoError(t, disk.Close())
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	require.NoError(t, err)
+	disk, err = vhd.OpenChain(&vhd.Options{Writable: true}, f)
+	require.NoError(t, err)
+	require.ErrorIs(t, disk.Snapshot(filepath.Join(dir, "new.vhd"), vhd.CreateOptions{}), vhd.ErrUnsupported)
+	require.NoError(t, disk.Close())
+}
+
+func TestSnapshotsAtTheSameTimeStandOnOneAnother(t *testing.T) {
+	const n = 6
+	dir := t.TempDir()
+	name := func(i int) string { return filepath.Join(dir, string(rune('a'+i))+".vhd") }
+	disk, err := vhd.Create(filepath.Join(dir, "first.vhd"), vhd.CreateOptions{Size: 1 << 20})
+	require.NoError(t, err)
+	var group sync.WaitGroup
+	for i := range n {
+		group.Go(func() { assertNoError(t, disk.Snapshot(name(i), vhd.CreateOptions{})) })
+	}
+	group.Wait()
+	require.Len(t, disk.Chain(), n+1)
+	require.NoError(t, disk.Close())
+	deepest := 0
+	for i := range n {
+		d, err := vhd.Open(name(i), nil)
+		require.NoError(t, err)
+		deepest = max(deepest, len(d.Chain()))
+		require.NoError(t, d.Close())
+	}
+	require.Equal(t, n+1, deepest)
+}
+
+// What is copied out and in beside snapshots is what it would be without, whatever
+// the disk was before the first of them.
+func TestExportsAndImportsGoOnBesideSnapshots(t *testing.T) {
+	forEachSnapshotKind(t, func(t *testing.T, dir string, disk *vhd.Disk) {
+		t.Helper()
+		content := patchy(9, int(disk.Size()))
+		_, err := disk.WriteAt(content, 0)
+		require.NoError(t, err)
+		stop := make(chan struct{})
+		var group sync.WaitGroup
+		group.Go(func() {
+			for round := range 12 {
+				assertNoError(t, disk.Snapshot(filepath.Join(dir, string(rune('a'+round))+".vhd"), vhd.CreateOptions{BlockSize: 64 << 10}))
+			}
+			close(stop)
+		})
+		for more := true; more; {
+			select {
+			case <-stop:
+				more = false
+			default:
+			}
+			var stream bytes.Buffer
+			_, err := disk.Export(t.Context(), &stream, vhd.ExportOptions{})
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(content, stream.Bytes()), "to a stream")
+
+			file, err := os.Create(filepath.Join(dir, "out"))
+			require.NoError(t, err)
+			_, err = disk.Export(t.Context(), file, vhd.ExportOptions{})
+			require.NoError(t, err)
+			require.NoError(t, file.Close())
+			out, err := os.ReadFile(file.Name())
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(content, out), "to a file")
+
+			content = patchy(uint64(len(stream.Bytes()))+content0(content), len(content))
+			require.NoError(t, disk.Import(t.Context(), bytes.NewReader(content), disk.Size(), vhd.ImportOptions{}))
+			requireSameBytes(t, content, readAll(t, disk, disk.Size()), 0)
+		}
+		group.Wait()
+		require.NoError(t, disk.Close())
+	})
+}
+
+// content0 is a number that another content has another one of.
+func content0(content []byte) (n uint64) {
+	for _, b := range content[:4096] {
+		n = n*31 + uint64(b)
+	}
+	return n
+}
+
+// A delta stays one against the image that was asked for when others come on top.
+func TestADeltaKeepsItsBaseBesideASnapshot(t *testing.T) {
+	dir := t.TempDir()
+	base, leaf := filepath.Join(dir, "base.vhd"), filepath.Join(dir, "leaf.vhd")
+	content := patchy(5, 6<<20)
+	disk, err := vhd.Create(base, vhd.CreateOptions{Size: int64(len(content))})
+	require.NoError(t, err)
+	_, err = disk.WriteAt(content, 0)
+	require.NoError(t, err)
+	require.NoError(t, disk.Snapshot(leaf, vhd.CreateOptions{}))
+	_, err = disk.WriteAt(content[:100<<10], 3<<20)
+	require.NoError(t, err)
+	copy(content[3<<20:], content[:100<<10])
+
+	snapshot := sync.OnceFunc(func() {
+		require.NoError(t, disk.Snapshot(filepath.Join(dir, "later.vhd"), vhd.CreateOptions{}))
+	})
+	delta, err := os.Create(filepath.Join(dir, "delta.vhd"))
+	require.NoError(t, err)
+	_, err = disk.Export(t.Context(), writerFunc(func(p []byte) (int, error) {
+		snapshot()
+		return delta.Write(p)
+	}), vhd.ExportOptions{Type: vhd.Differencing, Base: 1})
+	require.NoError(t, err)
+	require.NoError(t, delta.Close())
+	require.NoError(t, disk.Close())
+	requireFileReadsAs(t, delta.Name(), content)
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (w writerFunc) Write(p []byte) (int, error) { return w(p) }

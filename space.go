@@ -331,8 +331,9 @@ func (d *Disk) trim() error {
 }
 
 // giveBackReserved punches holes where blocks of a child got their whole space
-// reserved and hold less. What is under clear bits is never read, so it may be
-// gone, or still there, whenever this ends; and an error is none of the caller's.
+// reserved and hold less. What is under clear bits never comes out of a read, so it
+// may be gone, or still there, whenever this ends; and an error is none of the
+// caller's.
 func (d *Disk) giveBackReserved() {
 	w := d.leaf()
 	if w.space.reserved == 0 || !w.hasParent() {

@@ -54,10 +54,11 @@ import (
 // one of a file, a read that runs beside a write of the same bytes may get some
 // of the old and some of the new.
 type Disk struct {
-	opts    Options // as it was opened with
-	current atomic.Pointer[view]
-	cache   *cache
-	syncs   *barrier // of a writable disk
+	opts     Options // as it was opened with
+	nameless bool    // what its images are called says not where they are
+	current  atomic.Pointer[view]
+	cache    *cache
+	syncs    *barrier // of a writable disk
 
 	// mu is held shared by overwrites of sectors that the leaf has and by builders
 	// of block maps, exclusively by all that changes who serves a sector.

@@ -100,7 +100,7 @@ func (z *zeroer) serves(sector int64) (e mapExtent, n int64) {
 func (z *zeroer) servesBelow(sector int64) (e mapExtent, n int64) {
 	z.enter(sector)
 	if z.below == nil {
-		z.below, _ = z.builder.build(z.disk, z.window, 1)
+		z.below, _ = z.builder.build(z.disk.view(), z.window, 1)
 	}
 	return z.below.from(sector)
 }
