@@ -130,3 +130,63 @@ func TestReadsThatFindTheirMapTakeNoLock(t *testing.T) {
 	require.Positive(t, reads)
 	require.NoError(t, d.Close())
 }
+
+// What is read again and again stays, however much is read once beside it.
+func TestWhatIsUsedSurvivesAScan(t *testing.T) {
+	const window, nwindows = 2 << 20, 400
+	base := vhdtest.NewDynamic(nwindows * window)
+	for i := range nwindows {
+		base.Blocks = append(base.Blocks, vhdtest.Block{Index: i, Data: []byte("data")})
+	}
+	disk, calls := countedChain(t, vhd.Options{CacheSize: 16 << 10}, vhdtest.NewChild(base, "1.vhd"), base)
+	p := make([]byte, 512)
+	read := func(i int64) {
+		_, err := disk.ReadAt(p, i*window)
+		require.NoError(t, err)
+	}
+	const nhot = 8
+	made := 0
+	for i := range int64(nwindows) {
+		read(i)
+		calls.Reset()
+		for hot := range int64(nhot) {
+			read(hot)
+		}
+		if i > nhot {
+			made += calls.Count(vhdtest.OpRead) - nhot // of more than the data
+		}
+	}
+	require.Zero(t, made, "so many reads to make maps again")
+}
+
+// Overwrites run beside one another, those of a disk just opened too: the first
+// makes the map that the others find. If they waited for each other, this test would
+// not end.
+func TestOverwritesRunBesideOneAnother(t *testing.T) {
+	fsys := &syncHookFS{MemFS: vhdtest.NewMemFS()}
+	opts := vhd.Options{FS: fsys, Lock: vhd.LockNone, Writable: true}
+	d, err := vhd.Create("x.vhd", vhd.CreateOptions{Options: opts, Size: 8 << 20})
+	require.NoError(t, err)
+	data := bytes.Repeat([]byte("x"), 4096)
+	_, err = d.WriteAt(data, 0)
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+	d, err = vhd.Open("x.vhd", &opts)
+	require.NoError(t, err)
+	_, err = d.WriteAt(data, 4096)
+	require.NoError(t, err)
+	nwrites := 0
+	hook := func() {
+		if nwrites++; nwrites > 1 {
+			return
+		}
+		_, err := d.WriteAt(data, 8192)
+		require.NoError(t, err)
+	}
+	fsys.beforeWrite.Store(&hook)
+	_, err = d.WriteAt(data, 12288)
+	require.NoError(t, err)
+	require.Equal(t, 2, nwrites)
+	fsys.beforeWrite.Store(nil)
+	require.NoError(t, d.Close())
+}
