@@ -71,6 +71,22 @@ func (p *promise) writing(b []byte, off int) {
 	}
 }
 
+// frozen is the promise of a disk that nobody writes to any more, all of it
+// durable.
+func (p *promise) frozen() *promise {
+	content := make([]byte, 0, p.size())
+	for sector := range p.versions {
+		content = append(content, p.now(sector)...)
+	}
+	frozen := newPromise(content)
+	for sector, unsure := range p.unsure {
+		if n := len(p.versions[sector]); unsure && n > 1 {
+			frozen.versions[sector] = slices.Clone(p.versions[sector][n-2:])
+		}
+	}
+	return frozen
+}
+
 // failed notes that the call which was to write n bytes at off failed: each
 // sector is as it was, or as it was to be.
 func (p *promise) failed(off, n int) {

@@ -54,7 +54,7 @@ var operations = []*operation{
 	{name: "create", often: 1, run: (*world).create, short: []string{"create"}},
 	{
 		name: "snapshot", often: 1, letsOthersIn: 1, run: (*world).snapshot,
-		short: []string{"snapshot", "snapshot | 0 write 512+512"},
+		short: []string{"snapshot | 0 write 512+512"},
 	},
 	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
 }
@@ -376,11 +376,7 @@ func (w *world) snapshot(step) error {
 		return err
 	}
 	w.promise.synced(mark)
-	content := make([]byte, 0, w.promise.size())
-	for sector := range w.promise.versions {
-		content = append(content, w.promise.now(sector)...)
-	}
-	w.below = append(w.below, newPromise(content))
+	w.below = append(w.below, w.promise.frozen())
 	w.names, w.snapping = append(w.names, w.snapping), ""
 	return nil
 }
