@@ -31,8 +31,12 @@ build: ## Build the command: bin/vhd
 .PHONY: test
 test: readers ## Run all tests, also with the race detector and as a 32-bit program where that can be
 	$(GO) test -timeout 30m ./...
-	$(if $(RACE),$(GO) test -race -timeout 30m ./...,@echo "not with the race detector: it needs a C compiler")
+	$(if $(RACE),$(GO) test -race -short -timeout 30m ./...,@echo "not with the race detector: it needs a C compiler")
 	$(if $(I386),GOARCH=386 $(GO) test -short -timeout 30m ./...,@echo "not as a 32-bit program: that needs linux/amd64")
+
+.PHONY: race
+race: ## Run all tests with the race detector, the slow parts too
+	$(GO) test -race -timeout 1h ./...
 
 .PHONY: endian
 endian: ## Run the tests big-endian, under emulation
