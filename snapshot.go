@@ -117,7 +117,10 @@ func (s *snapshot) take() error {
 		return inFile(s.name, err)
 	}
 	if err == nil {
-		made.abs = path.Join("/", dir.name)
+		made.abs = dir.name
+		if s.opts.FS != nil { // whose names may begin anywhere
+			made.abs = path.Join("/", dir.name)
+		}
 		err = s.putOnTop(made)
 	}
 	if err != nil {

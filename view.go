@@ -9,8 +9,8 @@ package vhd
 // and the maps of before stay right.
 type view struct {
 	size    int64
-	layers  []*layer     // by number, those too that have left the chain
-	chain   []int32      // numbers of the others, leaf first
+	layers  []*layer     // by number
+	chain   []int32      // their numbers, leaf first
 	depths  []int        // of layers by number: where they are in chain, or Hole
 	windows *windowTable // nil for a fixed leaf
 
