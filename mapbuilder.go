@@ -37,7 +37,7 @@ func (b *mapBuilder) build(v *view, window int64, top int) (m *blockMap, cacheab
 // serves a window's sectors. Those that they leave to the layers below stay open.
 func (b *mapBuilder) askLayers(v *view, window int64, top, end int) {
 	b.view, b.first = v, window*windowSectors
-	b.size = int(min(windowSectors, v.size/SectorSize-b.first))
+	b.size = int(min(windowSectors, max(v.size/SectorSize-b.first, 0)))
 	b.extents, b.retry = b.extents[:0], false
 	b.open, b.nopen = sectorSet{}, b.size
 	b.open.add(0, b.size)
@@ -135,13 +135,17 @@ func (b *mapBuilder) fail(e mapExtent, err error) {
 	b.take(e)
 }
 
-// finish answers for what no layer has.
+// finish answers for what no layer has, and for what is behind the disk's end: a
+// read that began before a Resize may still ask for that.
 func (b *mapBuilder) finish() {
 	rest := mapExtent{end: inWindow(b.size), layer: hole}
 	if b.view.parentErr != nil {
 		b.fail(rest, b.view.parentErr)
 	}
 	b.take(rest)
+	if b.size < windowSectors {
+		b.extents = append(b.extents, mapExtent{start: inWindow(b.size), end: windowSectors, layer: hole})
+	}
 	b.sort()
 }
 

@@ -16,15 +16,15 @@ func (d *Disk) blockMap(window int64) *blockMap {
 
 // blockMapLocked is blockMap for who holds the disk's lock, shared or not.
 func (d *Disk) blockMapLocked(window int64) *blockMap {
-	windows := d.view().windows
-	builder := &windows.builders[window%int64(len(windows.builders))]
+	v := d.view()
+	builder := &v.windows.builders[window%int64(len(v.windows.builders))]
 	builder.Lock()
 	defer builder.Unlock()
-	if m := windows.get(window); m != nil {
+	if m := v.windows.get(window); m != nil {
 		return m
 	}
-	m, cacheable := builder.build(d.view(), window, 0)
-	if cacheable {
+	m, cacheable := builder.build(v, window, 0)
+	if cacheable && window*windowSize < v.size { // who came here before a Resize gets zeros behind the disk's end
 		d.publish(window, m)
 	}
 	return m
@@ -60,7 +60,8 @@ func (d *Disk) read(p []byte, off int64) (int, error) {
 	return d.readHeld(p, off)
 }
 
-// readHeld reads window by window, and holds the disk's lock for each.
+// readHeld reads window by window, and holds the disk's lock for each. What a Resize
+// has cut off meanwhile reads as zeros.
 func (d *Disk) readHeld(p []byte, off int64) (int, error) {
 	for done := 0; done < len(p); {
 		at := off + int64(done)
@@ -76,10 +77,13 @@ func (d *Disk) readHeld(p []byte, off int64) (int, error) {
 func (d *Disk) readWindowHeld(p []byte, off int64) (int, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if d.view().windows == nil {
-		return d.readOnce(p, off)
+	v := d.view()
+	there := min(max(v.size-off, 0), int64(len(p)))
+	clear(p[there:])
+	if v.windows == nil {
+		return d.readOnce(p[:there], off)
 	}
-	return d.readLocked(p, off)
+	return d.readLocked(p[:there], off)
 }
 
 func (d *Disk) readOnce(p []byte, off int64) (int, error) {

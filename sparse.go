@@ -18,9 +18,13 @@ func newSparse[T any](n int64) sparse[T] {
 	return sparse[T]{make([]atomic.Pointer[sparsePage[T]], (n+sparsePageSize-1)/sparsePageSize)}
 }
 
-// get is what is stored at an index, or nil.
+// get is what is stored at an index, or nil, as it is behind the table's end.
 func (s *sparse[T]) get(index int64) *T {
-	page := s.pages[index/sparsePageSize].Load()
+	at := index / sparsePageSize
+	if at >= int64(len(s.pages)) {
+		return nil
+	}
+	page := s.pages[at].Load()
 	if page == nil {
 		return nil
 	}

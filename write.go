@@ -25,7 +25,7 @@ func (d *Disk) writePiece(c content, off int64) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer d.publishChanges()
-	if err := d.usable(); err != nil {
+	if err := d.writable(off, int64(len(c.p))); err != nil { // again: a Resize may have come between
 		return 0, err
 	}
 	if d.leaf() == nil {
@@ -45,7 +45,7 @@ func (d *Disk) writeFixed(c content, off int64) (int, error) {
 func (d *Disk) overwrite(c content, off int64) (n int, written bool, err error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if err := d.usable(); err != nil {
+	if err := d.writable(off, int64(len(c.p))); err != nil {
 		return 0, true, err
 	}
 	v := d.view()

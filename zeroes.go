@@ -25,7 +25,7 @@ func (d *Disk) zeroPiece(off, n int64) (int64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer d.publishChanges()
-	if err := d.usable(); err != nil {
+	if err := d.writable(off, n); err != nil {
 		return 0, err
 	}
 	w := d.leaf()
