@@ -151,8 +151,16 @@ func (c *chain) add(name string, f File) error {
 		c.unlock(f)
 		return err
 	}
-	c.links = append(c.links, &l)
-	return nil
+	return c.append(&l)
+}
+
+// append adds an image to the chain's end, which is the parent of the last one.
+func (c *chain) append(l *link) error {
+	c.links = append(c.links, l)
+	if len(c.links) == 1 {
+		return nil
+	}
+	return c.links[len(c.links)-2].img.settleTwin(l.img.footer.ID)
 }
 
 func optionsOf(opts *Options) *Options {
@@ -214,7 +222,9 @@ func (c *chain) openParents(name string) error {
 		if err != nil {
 			return err
 		}
-		c.links = append(c.links, &parent)
+		if err := c.append(&parent); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -373,8 +383,8 @@ func (c *chain) fits(l link) error {
 		return nil
 	}
 	id := l.img.footer.ID
-	if want := child.img.header.ParentID; id != want {
-		return fmt.Errorf("%w: it is %v, want %v", ErrParentMismatch, id, want)
+	if !child.img.namesParent(id) {
+		return fmt.Errorf("%w: it is %v, want %v", ErrParentMismatch, id, child.img.header.ParentID)
 	}
 	if id != (uuid.UUID{}) && slices.ContainsFunc(c.links, func(l *link) bool { return l.img.footer.ID == id }) {
 		return ErrChainLoop

@@ -32,6 +32,7 @@ type Image struct {
 	footer   Footer
 	header   DynamicHeader // of a fixed disk: zero
 	locators []locatorData
+	twin     *twin  // the other header, when a change of the header was interrupted
 	metadata []span // where no block may be
 	batmap   []span // where Xen's map of full blocks is, if there is one; only writers look for it
 
@@ -152,6 +153,7 @@ func readImage(name string, r io.ReaderAt, size int64, s *scratch) (*Image, erro
 	m.noteMetadata()
 	if m.footer.Type == Differencing {
 		m.readLocators(s.start[:s.nstart])
+		return m, m.readTwin(s)
 	}
 	return m, nil
 }

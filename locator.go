@@ -27,6 +27,15 @@ const (
 	Mac  PlatformCode = 0x4D616320 // Mac OS alias, a record of its own
 )
 
+// isPathCode says whether a locator of this platform code names a path.
+func isPathCode(c PlatformCode) bool {
+	switch c {
+	case W2ru, W2ku, Wi2r, Wi2k, MacX, Mac:
+		return true
+	}
+	return false
+}
+
 func (c PlatformCode) String() string {
 	switch c { // without allocating: opening a chain asks for every locator
 	case W2ru:

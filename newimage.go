@@ -48,6 +48,48 @@ type newParent struct {
 	relative string // to the child's directory; empty: there is none, on another drive, or it is not known
 }
 
+// encodedPath is a path as a locator points to it.
+type encodedPath struct {
+	code PlatformCode
+	data []byte
+}
+
+// locator is one that points to the path at off, in space of whole units.
+func (p encodedPath) locator(off, unit int64) Locator {
+	return Locator{Code: p.code, DataSpace: uint32(roundUp(int64(len(p.data)), unit)), DataLength: int64(len(p.data)), DataOffset: off} //nolint:gosec // a path's length
+}
+
+// describeIn makes the header name the parent, and returns the paths that its
+// locators are to point to. Windows 11 is reported to refuse a child without a
+// relative path.
+func (p *newParent) describeIn(h *DynamicHeader) ([]encodedPath, error) {
+	h.ParentID, h.ParentTime, h.ParentName = p.id, time.Time{}, ParentName{}
+	if _, err := encodeTime(p.modified); err == nil { // a clock gone wrong is no reason to fail
+		h.ParentTime = p.modified
+	}
+	if name, err := NewParentName(cmp.Or(p.absolute, p.relative)); err == nil { // one that is too long stands in the locator alone
+		h.ParentName = name
+	}
+	var paths []encodedPath
+	if p.absolute != "" {
+		data, err := W2ku.EncodePath(p.absolute)
+		if err != nil && p.relative == "" {
+			return nil, err // else the relative path is enough
+		}
+		if err == nil {
+			paths = append(paths, encodedPath{W2ku, data})
+		}
+	}
+	if p.relative != "" {
+		data, err := W2ru.EncodePath(p.relative)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, encodedPath{W2ru, data})
+	}
+	return paths, nil
+}
+
 // fillIn puts what nobody has said in place of zeros.
 func (n *newImage) fillIn() (err error) {
 	if n.blockSize == 0 {
@@ -199,38 +241,18 @@ func (n *newImage) head(copyOfFooter []byte) ([]byte, error) {
 }
 
 // refer makes the header name the parent, and returns what its locators point
-// to, and which the BAT comes behind. Windows 11 is reported to refuse a child
-// without a relative path.
+// to, and which the BAT comes behind.
 func (n *newImage) refer(h *DynamicHeader) (paths [][]byte, err error) {
-	p := n.parent
-	h.ParentID = p.id
-	if _, err := encodeTime(p.modified); err == nil { // a clock gone wrong is no reason to fail
-		h.ParentTime = p.modified
-	}
-	if name, err := NewParentName(cmp.Or(p.absolute, p.relative)); err == nil { // one that is too long stands in the locator alone
-		h.ParentName = name
+	encoded, err := n.parent.describeIn(h)
+	if err != nil {
+		return nil, err
 	}
 	off := int64(locatorUnit)
-	add := func(code PlatformCode, path string) error {
-		if path == "" {
-			return nil
-		}
-		data, err := code.EncodePath(path)
-		if err != nil {
-			return err
-		}
-		space := roundUp(int64(len(data)), locatorUnit)
-		h.Locators[len(paths)] = Locator{Code: code, DataSpace: uint32(space), DataLength: int64(len(data)), DataOffset: off} //nolint:gosec // a path's length
-		paths = append(paths, data)
-		off += space
+	for i, path := range encoded {
+		h.Locators[i] = path.locator(off, locatorUnit)
+		paths = append(paths, path.data)
+		off += h.Locators[i].Space()
 		h.TableOffset = off
-		return nil
-	}
-	if err := add(W2ku, p.absolute); err != nil && p.relative == "" {
-		return nil, err // else the relative path is enough
-	}
-	if err := add(W2ru, p.relative); err != nil {
-		return nil, err
 	}
 	return paths, nil
 }

@@ -11,6 +11,9 @@ func (d *Disk) startWriting(v *view) error {
 	if err := l.img.checkLocators(); err != nil {
 		return err
 	}
+	if err := l.img.checkTwin(); err != nil {
+		return err
+	}
 	var err error
 	if v.leaf, err = newLeaf(l); err != nil {
 		return err
@@ -39,6 +42,11 @@ func (d *Disk) recover() error {
 			return err
 		}
 		d.leaf().space.fresh = m.footerOff + footerSize
+	}
+	if m.twin != nil && m.twin.adopted {
+		if err := d.endFileAt(m.footerOff); err != nil {
+			return err
+		}
 	}
 	if err := d.writeCopy(); err != nil {
 		return err

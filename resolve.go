@@ -159,7 +159,7 @@ func (s *search) hasID(name string) bool {
 		return false
 	}
 	footer, err := footerOf(f, info.Size(), &s.chain.scratch)
-	return err == nil && footer.ID == s.parentID()
+	return err == nil && s.child.img.namesParent(footer.ID)
 }
 
 // try tries one name: as it is, and if that is not the parent, in other cases of

@@ -269,8 +269,14 @@ func (d *Disk) grow(off int64) error {
 // for whoever comes after a crash.
 func (d *Disk) moveFooter(off, nslots int64) error {
 	m := d.leaf().img
+	return d.moveFooterBehind(off+(nslots-1)*m.slotSize()+m.blockBytes(), off+m.bitmapArea)
+}
+
+// moveFooterBehind puts the footer behind end, and zeros where it was, up to zeroEnd.
+func (d *Disk) moveFooterBehind(end, zeroEnd int64) error {
+	m := d.leaf().img
 	oldOff, oldSize := m.footerOff, m.FileSize()
-	newOff := footerAt(off + (nslots-1)*m.slotSize() + m.blockBytes())
+	newOff := footerAt(end)
 	if err := d.appendFooter(newOff, oldSize); err != nil {
 		if d.leaf().file.Truncate(oldSize) != nil {
 			d.leaf().space.junkEnd = max(d.leaf().space.junkEnd, newOff+footerSize)
@@ -283,8 +289,8 @@ func (d *Disk) moveFooter(off, nslots int64) error {
 	}
 	m.footerOff = newOff
 	m.fileSize.Store(newOff + footerSize)
-	if err := zeroRange(d.leaf().file, oldOff, off+m.bitmapArea-oldOff); err != nil {
-		d.leaf().space.fresh = max(d.leaf().space.fresh, off+m.bitmapArea) // the old footer may still be there
+	if err := zeroRange(d.leaf().file, oldOff, zeroEnd-oldOff); err != nil {
+		d.leaf().space.fresh = max(d.leaf().space.fresh, zeroEnd) // the old footer may still be there
 		return inFile(m.name, err)
 	}
 	return nil

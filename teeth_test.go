@@ -46,7 +46,7 @@ var mistakes = []mistake{
 	m.footerOff = newOff`, `
 	m.footerOff = newOff`}}},
 	{"W3: a stale footer read as a bitmap", []edit{
-		{"space.go", `zeroRange(d.leaf().file, oldOff, off+m.bitmapArea-oldOff)`, `zeroRange(d.leaf().file, oldOff, 0)`},
+		{"space.go", `zeroRange(d.leaf().file, oldOff, zeroEnd-oldOff)`, `zeroRange(d.leaf().file, oldOff, 0)`},
 		{"flush.go", unreachable, `
 	if err := error(nil); err != nil {`},
 		{"flush.go", published, `

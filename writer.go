@@ -1,0 +1,106 @@
+package vhd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// lowerWriter writes an image of the chain that is not the leaf, as the leaf of a
+// disk of its own, for those who change the chain. The disk from which it was taken
+// goes on reading the image meanwhile: what is written must not show in it.
+type lowerWriter struct {
+	*Disk
+	upper *Disk
+	layer *layer // of upper
+}
+
+// openLower opens Chain()[depth] for writing. Who has it open for reading too, but for
+// this disk, makes that ErrLocked.
+func (d *Disk) openLower(depth int) (*lowerWriter, error) {
+	v := d.view()
+	l := v.at(depth)
+	opts := d.opts
+	opts.Writable, opts.NoParents = true, v.parentErr != nil
+	mode := opts.Lock
+	if mode != LockNone {
+		unlockFile(l.file) // which would keep our own writer out
+	}
+	disk, err := v.writerOf(depth, &opts)
+	if err != nil {
+		if lockErr := mode.lock(l.file, false); lockErr != nil {
+			err = d.breakDown(joined(err, lockErr)) // somebody may be writing to it
+		}
+		return nil, inFile(l.img.name, err)
+	}
+	return &lowerWriter{disk, d, l}, nil
+}
+
+// writerOf is a disk of the images from Chain()[depth] on, of which it writes the
+// first.
+func (v *view) writerOf(depth int, opts *Options) (*Disk, error) {
+	c := chain{opts: opts}
+	l := v.at(depth)
+	leaf, err := c.openLeaf(fileName(l, opts))
+	if err != nil {
+		return nil, err
+	}
+	leaf.img.name, leaf.abs = l.img.name, l.abs
+	if err := v.isSame(l, &leaf); err != nil {
+		return nil, joined(err, closeFile(leaf.file))
+	}
+	c.links = append(c.links, &leaf)
+	for below := depth + 1; below < len(v.chain) && err == nil; below++ {
+		p := v.at(below)
+		err = c.append(&link{img: p.img, file: p.file, abs: p.abs})
+	}
+	var disk *Disk
+	if err == nil {
+		disk, err = c.disk()
+	}
+	if err != nil {
+		return nil, joined(err, closeFile(leaf.file))
+	}
+	return disk, nil
+}
+
+// isSame makes sure that what was opened again is the image that the layer is.
+func (v *view) isSame(l *layer, again *link) error {
+	info, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	isOS := os.SameFile(info, info) // of other files SameFile knows nothing
+	if again.img.footer.ID != l.img.footer.ID || isOS && !os.SameFile(info, again.info) {
+		return fmt.Errorf("%w: it was replaced", ErrLocked)
+	}
+	return nil
+}
+
+// fileName is the name by which an image of the chain is opened again.
+func fileName(l *layer, opts *Options) string {
+	if opts.FS != nil || l.abs == "" {
+		return l.img.name
+	}
+	return filepath.FromSlash(l.abs)
+}
+
+// close makes durable what was written, and leaves the image to the readers: this
+// disk again, and others.
+func (w *lowerWriter) close() error {
+	var err error
+	if usable := w.usable(); usable == nil {
+		err = w.finish()
+	}
+	closed := ErrClosed
+	w.closed.Store(true)
+	w.down.Store(&closed)
+	mode := w.opts.Lock
+	file := w.view().top().file
+	err = joined(err, mode.share(file))
+	if lockErr := mode.lock(w.layer.file, false); lockErr != nil && !errors.Is(lockErr, ErrClosed) {
+		err = joined(err, w.upper.breakDown(lockErr))
+	}
+	return inFile(w.layer.img.name, joined(err, closeFile(file)))
+}
