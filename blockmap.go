@@ -175,6 +175,10 @@ type layer struct {
 	data   io.ReaderAt // the file, as blocks are read from it
 	table  *table      // nil for a fixed disk
 	abs    string      // its absolute, slash-separated name; empty: not known
+
+	// receiving says that a merge writes to the image. What it writes does not show
+	// yet: the images above have all those sectors.
+	receiving bool
 }
 
 // newLayer is the layer of an image that comes to a disk as its number-th.

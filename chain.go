@@ -398,7 +398,7 @@ func (c *chain) disk() (*Disk, error) {
 	if cacheSize <= 0 {
 		cacheSize = defaultCacheSize
 	}
-	d := &Disk{opts: *c.opts, cache: &cache{limit: cacheSize}}
+	d := &Disk{opts: *c.opts, cache: &cache{limit: cacheSize}, changing: make(chan struct{}, 1)}
 	v := &view{size: c.links[0].img.footer.CurrentSize}
 	var numbers []int32
 	for number, link := range c.links {

@@ -113,12 +113,22 @@ func (c *changes) find(window int64) {
 		c.disk.mu.RLock()
 		defer c.disk.mu.RUnlock()
 	}
+	c.findLocked(window)
+}
+
+// findLocked is find for who holds the disk's lock, shared or not.
+func (c *changes) findLocked(window int64) {
 	v := c.disk.view()
 	upper, lower := 0, v.depths[c.lower]
 	if c.upper != ofLeaf {
 		upper = v.depths[c.upper]
 	}
 	c.view = v
+	if upper == Hole || lower == Hole {
+		c.extents = []mapExtent{{end: windowSectors, layer: failing}}
+		c.errs = []error{errLeftChain}
+		return
+	}
 	c.above.askLayers(v, window, upper, lower)
 	c.above.sort()
 	c.extents, c.errs = c.extents[:0], c.above.errs
@@ -135,6 +145,10 @@ func (c *changes) find(window int64) {
 		c.addHoles(e, below)
 	}
 }
+
+// errLeftChain is of changes since an image that a Merge has taken out of the chain
+// meanwhile, or has written to.
+var errLeftChain = fmt.Errorf("%w: the image that changes were asked about was merged", ErrParentMismatch)
 
 // addHoles adds that part of a hole which is none from lower on.
 func (c *changes) addHoles(e mapExtent, below *blockMap) {

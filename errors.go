@@ -69,6 +69,14 @@ var (
 	// the disk and open it again to recover what was durable.
 	ErrBroken = errors.New("disk is broken by an earlier failure")
 
+	// ErrOtherChildren is in an error about images that must not change or go, since
+	// others have them as their parent.
+	ErrOtherChildren = errors.New("another image has it as its parent")
+
+	// ErrNoSpace is in an error about something that is not begun, since the file
+	// system has too little room for it.
+	ErrNoSpace = errors.New("not enough space")
+
 	// ErrOutOfRange is in an error about an offset or a length that is
 	// negative, and about a write that would pass the disk's end.
 	ErrOutOfRange = errors.New("out of the disk's range")

@@ -36,6 +36,8 @@ type ExportOptions struct {
 	ID   uuid.UUID // identifier of the VHD; zero: a new one
 	Time time.Time // of the VHD's creation; zero: now
 
+	parent *newParent // what is recorded of the base; nil: what one beside it records
+
 	// Progress, if it is set, is told now and then how many bytes of the disk are
 	// done, one call at a time, by whatever goroutine. It holds up the copy while it
 	// runs.

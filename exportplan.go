@@ -62,7 +62,10 @@ func (p *exportPlan) describe(v *view, opts ExportOptions) (err error) {
 	if n.diskType == Differencing {
 		base := v.at(opts.Base)
 		p.base = base.number
-		if n.parent, err = base.asParent(); err != nil {
+		if n.parent = opts.parent; n.parent == nil {
+			n.parent, err = base.asParent()
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -50,6 +50,23 @@ func (d *Disk) newHeaderChange() (*headerChange, error) {
 	return c, c.findPlace()
 }
 
+// changeHeader takes the locks that a change of the leaf's header needs, and lets do
+// make it.
+func (d *Disk) changeHeader(do func(c *headerChange) error) error {
+	d.syncs.syncMu.Lock()
+	defer d.syncs.syncMu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	c, err := d.newHeaderChange()
+	if err != nil {
+		return err
+	}
+	return do(c)
+}
+
 // findPlace finds places for the header: a change that was interrupted may have
 // left it elsewhere, from where it goes home at once.
 func (c *headerChange) findPlace() (err error) {

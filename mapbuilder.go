@@ -188,6 +188,9 @@ func (v *view) blockAt(number int32, block, inBlock int64, buf []byte) (off int6
 	if err != nil || e == noBlock {
 		return 0, nil, err
 	}
+	if l.receiving && l.img.isPastEnd(e.off()) {
+		return 0, nil, nil
+	}
 	if off, err = l.img.blockOff(block, e); err != nil {
 		return 0, nil, err
 	}

@@ -16,7 +16,9 @@ import (
 // Errors of names that don't exist must match [fs.ErrNotExist], those of names
 // that exist already, with os.O_EXCL, [fs.ErrExist]. An FS that also has a
 // method Link(oldname, newname string) error, like [os.Link], lets Create never
-// replace a file even in a race.
+// replace a file even in a race; with FreeSpace(name string) (int64, error), which
+// says how many bytes are free where a file is, Merge and others know beforehand that
+// there are too few.
 type FS interface {
 	// OpenFile opens a file as [os.OpenFile] does. The package uses the flags
 	// O_RDONLY, O_RDWR, and O_RDWR|O_CREATE|O_EXCL.
@@ -52,6 +54,11 @@ type linker interface {
 // statter is an FS that can say which file a name stands for.
 type statter interface {
 	Stat(name string) (fs.FileInfo, error)
+}
+
+// spacer is an FS that can say how many bytes are free where a file is.
+type spacer interface {
+	FreeSpace(name string) (int64, error)
 }
 
 // ReadOnlyFile makes a File of size bytes for a parent, or a whole read-only
@@ -171,6 +178,10 @@ func (osFS) Stat(name string) (fs.FileInfo, error) { return os.Stat(filepath.Fro
 
 func (osFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	return os.ReadDir(filepath.FromSlash(name))
+}
+
+func (osFS) FreeSpace(name string) (int64, error) {
+	return freeSpace(filepath.Dir(filepath.FromSlash(name)))
 }
 
 func (osFS) SyncDir(name string) error {

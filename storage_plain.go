@@ -10,6 +10,9 @@ import (
 // openNonblock is for FIFOs, which are no matter here.
 const openNonblock = 0
 
+// removesOpenFiles says whether a file that is open can be removed.
+const removesOpenFiles = false
+
 // absentErrors mean that a name stands for no file that could be opened.
 var absentErrors = []error{fs.ErrNotExist, fs.ErrInvalid, ErrOutsideRoot}
 

@@ -12,6 +12,9 @@ import (
 // that of a terminal from making it ours.
 const openNonblock = syscall.O_NONBLOCK | syscall.O_NOCTTY
 
+// removesOpenFiles says whether a file that is open can be removed.
+const removesOpenFiles = true
+
 // absentErrors mean that a name stands for no file that could be opened: there
 // is none, or it can't be that of one, or it is a socket's.
 var absentErrors = []error{

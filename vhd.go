@@ -44,6 +44,7 @@
 package vhd
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sync"
@@ -68,6 +69,10 @@ type Disk struct {
 	// reuses counts the times that space which was freed became free to be
 	// taken: who reads through a map that is older than that reads again.
 	reuses atomic.Uint64
+
+	// changing is had by who changes the chain or moves blocks: one at a time.
+	changing chan struct{}
+	marks    atomic.Pointer[writeMarks] // who merges the leaf wants to know what is written; nil: nobody does
 
 	down   atomic.Pointer[error] // what every call gets once the disk is closed or broken
 	closed atomic.Bool
@@ -216,6 +221,17 @@ func (d *Disk) opError(err error) error {
 		return ErrClosed
 	}
 	return d.explain(err)
+}
+
+// beginChange waits until nobody else changes the chain or moves blocks. Who does must
+// call end.
+func (d *Disk) beginChange(ctx context.Context) (end func(), err error) {
+	select {
+	case d.changing <- struct{}{}:
+		return func() { <-d.changing }, nil
+	case <-ctx.Done():
+		return nil, d.explain(ctx.Err())
+	}
 }
 
 // breakDown ends the use of the disk after a failure that left unknown what

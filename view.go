@@ -1,5 +1,7 @@
 package vhd
 
+import "slices"
+
 // view is the images that a disk consists of by now, and the block maps over
 // them. What changes the chain puts another view in its place, with the disk's
 // lock held exclusively; readers need no lock to find it.
@@ -33,6 +35,61 @@ func (v *view) setChain(numbers []int32) {
 	for depth, number := range numbers {
 		v.depths[number] = depth
 	}
+}
+
+// replaceLayer puts a layer in place of the one that has its number. Where its blocks
+// are has not changed, for what is read from it. The disk's lock is held exclusively.
+func (d *Disk) replaceLayer(l *layer) {
+	after := *d.view()
+	after.layers = slices.Clone(after.layers)
+	after.layers[l.number] = l
+	d.current.Store(&after)
+}
+
+// rereadLayer makes the disk see the structures of an image below the leaf as its
+// file has them by now.
+func (d *Disk) rereadLayer(number int32) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l, err := d.served(number).reread(int(number), d.cache)
+	if err != nil {
+		return inFile(d.served(number).img.name, err)
+	}
+	d.replaceLayer(l)
+	return nil
+}
+
+// reread is the layer as its file has it by now, as a disk's number-th.
+func (l *layer) reread(number int, c *cache) (*layer, error) {
+	info, err := l.file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	img, err := readImage(l.img.name, l.file, info.Size(), new(scratch))
+	if err != nil {
+		return nil, err
+	}
+	again := newLayer(number, img, l.file, c)
+	again.abs = l.abs
+	return again, nil
+}
+
+// replaceLayers puts one layer, which gets a new number, in place of those from
+// Chain()[from] to Chain()[into], and returns these, but for the last. w is of a disk
+// with blocks what the writer knows of the leaf. Reads that began before are done
+// again. The disk's lock is held exclusively.
+func (d *Disk) replaceLayers(from, into int, l *layer, w *leaf) (gone []*layer) {
+	before := d.view()
+	after := *before
+	after.layers = append(slices.Clone(before.layers), l)
+	for depth := from; depth < into; depth++ {
+		gone = append(gone, before.at(depth))
+	}
+	after.setChain(slices.Concat(before.chain[:from], []int32{l.number}, before.chain[into+1:]))
+	after.leaf, after.windows = w, newWindowTable(after.size)
+	d.current.Store(&after)
+	d.reuses.Add(1)
+	return gone
 }
 
 // view is the disk as it is by now. It can change unless the disk's lock is held.

@@ -28,6 +28,7 @@ func (d *Disk) writePiece(c content, off int64) (int, error) {
 	if err := d.writable(off, int64(len(c.p))); err != nil { // again: a Resize may have come between
 		return 0, err
 	}
+	defer d.noteWrite(off, int64(len(c.p)))
 	if d.leaf() == nil {
 		return d.writeFixed(c, off)
 	}
@@ -51,6 +52,7 @@ func (d *Disk) overwrite(c content, off int64) (n int, written bool, err error) 
 	v := d.view()
 	if v.windows == nil {
 		n, err = d.writeFixed(c, off)
+		d.noteWrite(off, int64(len(c.p)))
 		return n, true, err
 	}
 	if (off|int64(len(c.p)))%SectorSize != 0 {
@@ -67,6 +69,7 @@ func (d *Disk) overwrite(c content, off int64) (n int, written bool, err error) 
 	if n, err = t.add(m, 0, at); err == nil {
 		n, err = t.finish()
 	}
+	d.noteWrite(off, int64(len(c.p)))
 	return n, true, err
 }
 

@@ -36,6 +36,7 @@ func (d *Disk) zeroPiece(off, n int64) (int64, error) {
 	}
 	size := max(w.img.header.BlockSize, windowSize)
 	n = min(n, size-off%size)
+	defer d.noteWrite(off, n)
 	return n, d.zeroInLeaf(off, n)
 }
 
@@ -120,7 +121,7 @@ func (z *zeroer) zeroSectors(first, end int64) error {
 		return err
 	}
 	whole := first%spb == 0 && (end%spb == 0 || end*SectorSize == d.view().size)
-	if b.off != 0 && whole && z.nothingBelow(first, end) {
+	if b.off != 0 && whole && d.marks.Load() == nil && z.nothingBelow(first, end) { // who merges needs the zeros: it may have copied what was there
 		d.leaf().free(b)
 		d.remap(b, 0, spb)
 		return nil

@@ -1,0 +1,384 @@
+package vhd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+// MergeOptions say how images of a chain are merged.
+type MergeOptions struct {
+	// Output is the name of a new image that takes the result, and the chain stays as
+	// it is. Empty: Chain()[into] takes it.
+	Output string
+
+	// Force merges although other images in the same directories have one of the
+	// merged ones as their parent. They can't be opened any more then.
+	Force bool
+
+	// Progress, if it is set, is told now and then how many bytes of the disk are
+	// done, one call at a time, by whatever goroutine. It holds up the merge while it
+	// runs.
+	Progress func(done, total int64)
+}
+
+// Merge folds the images Chain()[from] to Chain()[into-1] into Chain()[into], which
+// is to hold what all of them did, and removes their files. Of each sector only the
+// topmost copy is written. The depths in Chain of the images below become smaller by
+// into - from. The disk reads as before, and others may read and write it
+// meanwhile. If from is 0, Chain()[into] becomes the leaf, which is written to from
+// then on, and the file of the former leaf goes.
+//
+// Chain()[into] gets the size of Chain()[from], and, unless nothing at all is to be
+// written to it, a new identifier: what else is its child then fails to open instead of
+// reading nonsense. For such children, and those of the other merged images, the
+// directories that the images are in are searched first; if there are any, and
+// Force is not set, nothing is changed, and the error matches ErrOtherChildren.
+//
+// When the program or the machine ends at any moment, the disk reads as before. Merging
+// again then does the rest; as long as Chain()[from] is in the chain, that is all to be
+// done. After it has left, files may be left that nothing leads to. The end of ctx ends it
+// between two pieces, with ctx's error, and leaves valid images, as any other error does;
+// what was written to Chain()[into] does not show. If the files of merged images can't
+// be removed, the merge is done all the same, and the error says so.
+//
+// With Output, a new image is made there, whole or not at all, that holds what the images
+// Chain()[from] to Chain()[into] do: of the type and the block size of Chain()[into],
+// and with its parent.
+//
+// From must be less than into, and both be in the chain, else the error is
+// [fs.ErrInvalid]. A disk that is not open for writing is ErrReadOnly. That others have an
+// image open that must be written is ErrLocked, that the file system has too little room for what
+// is to be written, where it can tell, ErrNoSpace. Of images that OpenChain got, only
+// Output is possible: else it is ErrUnsupported, as are images with a saved state whose
+// size has to change.
+func (d *Disk) Merge(ctx context.Context, from, into int, opts MergeOptions) error {
+	v := d.view()
+	if err := d.mayMerge(v, from, into, &opts); err != nil {
+		return err
+	}
+	if opts.Output != "" {
+		return d.opError(d.mergeToFile(ctx, from, into, &opts))
+	}
+	end, err := d.beginChange(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	m := merge{disk: d, opts: &opts, from: v.chain[from], into: v.chain[into]}
+	return d.opError(m.run(ctx))
+}
+
+// mayMerge is why the images can't be merged.
+func (d *Disk) mayMerge(v *view, from, into int, opts *MergeOptions) error {
+	if err := d.usable(); err != nil {
+		return err
+	}
+	if err := v.checkLevels(from, into); err != nil {
+		return d.explain(err)
+	}
+	switch {
+	case opts.Output != "":
+		return nil
+	case d.syncs == nil:
+		return d.explain(ErrReadOnly)
+	case d.nameless:
+		return d.explain(fmt.Errorf("%w: a merge of images of which nobody knows where they are", ErrUnsupported))
+	case len(v.layers) >= maxLayers:
+		return d.explain(fmt.Errorf("%w: %d images on one open disk", ErrUnsupported, len(v.layers)))
+	}
+	return nil
+}
+
+// merge is one on its way. Layers are named by their numbers: a Snapshot meanwhile
+// changes depths.
+//
+// While it runs the receiving image is written as the leaf of a disk of its own.
+// Nothing of that shows in the disk that is merged, as the images above still hold
+// every sector that is written. Only then does the image above them change its
+// parent.
+type merge struct {
+	disk       *Disk
+	opts       *MergeOptions
+	from, into int32
+	receiver   *lowerWriter
+	writes     *writeMarks // if from is the leaf, what is written to it meanwhile
+}
+
+func (m *merge) run(ctx context.Context) error {
+	if err := m.refuseOtherChildren(ctx); err != nil {
+		return err
+	}
+	if err := m.openReceiver(); err != nil {
+		return err
+	}
+	err := m.fill(ctx)
+	if err == nil && m.depthOf(m.from) == 0 {
+		var done bool
+		var merged []*layer
+		if merged, done, err = m.handOver(ctx); done {
+			return joined(err, m.remove(merged))
+		}
+	}
+	if err == nil && m.writes != nil { // a snapshot has frozen the leaf meanwhile
+		err = m.catchUp(ctx, m.copyWindow)
+	}
+	if err = joined(err, m.closeReceiver()); err != nil {
+		return err
+	}
+	return m.relink()
+}
+
+// depthOf is where a layer is in the chain by now.
+func (m *merge) depthOf(number int32) int { return m.disk.view().depths[number] }
+
+// openReceiver opens the receiving image for writing.
+func (m *merge) openReceiver() (err error) {
+	d := m.disk
+	if m.receiver, err = d.openLower(m.depthOf(m.into)); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if m.depthOf(m.from) == 0 {
+		m.writes = newWriteMarks(d.Size())
+		d.marks.Store(m.writes)
+	}
+	l := *d.view().layers[m.into]
+	l.receiving = true
+	d.replaceLayer(&l)
+	return nil
+}
+
+// closeReceiver ends the writing of the receiving image, and makes the disk read it
+// as it is by now.
+func (m *merge) closeReceiver() error {
+	m.disk.marks.Store(nil)
+	return joined(m.receiver.close(), m.disk.rereadLayer(m.into))
+}
+
+// fill writes to the receiving image what it is to hold.
+func (m *merge) fill(ctx context.Context) error {
+	n, err := m.plan(ctx)
+	if err != nil {
+		return err
+	}
+	resized := m.disk.served(m.from).img.footer.CurrentSize != m.receiver.Size()
+	if n > 0 || resized {
+		err = m.renew()
+	}
+	if err == nil && resized {
+		err = m.resize(ctx)
+	}
+	if err == nil && n > 0 {
+		err = m.copy(ctx)
+	}
+	if err == nil {
+		err = m.receiver.Sync()
+	}
+	return err
+}
+
+// renew gives the receiving image a new identifier. The image above it, which
+// has to name it, has two headers meanwhile, of which one names the old and one the
+// new one (see twin): so at no moment is it without a parent.
+func (m *merge) renew() error {
+	depth := m.depthOf(m.into) - 1
+	if depth == 0 {
+		return m.renewUnder(m.disk)
+	}
+	above := m.disk.view().chain[depth]
+	w, err := m.disk.openLower(depth)
+	if err != nil {
+		return err
+	}
+	return joined(joined(m.renewUnder(w.Disk), w.close()), m.disk.rereadLayer(above))
+}
+
+// renewUnder is renew, above being the disk whose leaf is right above the receiving
+// image.
+func (m *merge) renewUnder(above *Disk) error {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return err
+	}
+	return above.changeHeader(func(c *headerChange) error {
+		c.header.ParentID = id
+		if err := c.show(); err != nil {
+			return err
+		}
+		if err := m.setID(id); err != nil {
+			return above.breakDown(err) // which of the two headers is right has to be found out
+		}
+		return c.finish()
+	})
+}
+
+// setID makes id the receiving image's identifier.
+func (m *merge) setID(id uuid.UUID) error {
+	r := m.receiver
+	r.syncs.syncMu.Lock()
+	defer r.syncs.syncMu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.flush(heldLock{}); err != nil {
+		return err
+	}
+	f := r.view().top().img.footer
+	f.ID = id
+	return r.replaceFooter(f)
+}
+
+// resize gives the receiving image the size of the topmost one that is merged. What
+// is cut off, or becomes zeros, does not show: that one ends there too.
+func (m *merge) resize(ctx context.Context) error {
+	return m.receiver.setSize(ctx, m.disk.served(m.from).img.footer.CurrentSize)
+}
+
+// relink makes the receiving image, which is complete, the parent of the image
+// above the merged ones, and takes these out of the chain.
+func (m *merge) relink() error {
+	d := m.disk
+	child := d.view().chain[m.depthOf(m.from)-1]
+	depth := m.depthOf(child)
+	p, err := d.asParentOf(fileName(d.served(child), &d.opts), d.served(m.into))
+	if err != nil {
+		return err
+	}
+	name := func(c *headerChange) error {
+		if err := c.nameParent(p); err != nil {
+			return err
+		}
+		return c.apply()
+	}
+	if depth == 0 {
+		if err := d.changeHeader(name); err != nil {
+			return err
+		}
+		return m.leave()
+	}
+	w, err := d.openLower(depth)
+	if err != nil {
+		return err
+	}
+	if err := joined(joined(w.changeHeader(name), w.close()), d.rereadLayer(child)); err != nil {
+		return err
+	}
+	return m.leave()
+}
+
+// leave takes the merged images out of the chain, and removes their files.
+func (m *merge) leave() error {
+	d := m.disk
+	d.mu.Lock()
+	v := d.view()
+	l, err := v.layers[m.into].reread(len(v.layers), d.cache)
+	var merged []*layer
+	if err == nil {
+		merged = d.replaceLayers(v.depths[m.from], v.depths[m.into], l, v.leaf)
+	}
+	d.mu.Unlock()
+	return joined(err, m.remove(merged))
+}
+
+// remove removes the files of images that have left the chain, which is what merging
+// them ends with.
+func (m *merge) remove(merged []*layer) error {
+	var err error
+	for _, l := range merged {
+		err = joined(err, inFile(l.img.name, m.disk.removeFile(l)))
+	}
+	return err
+}
+
+// handOver makes the receiving image, which all but what was written last is in, the
+// leaf. It returns the other images that were merged, and whether it is done: a
+// snapshot may have frozen the leaf.
+func (m *merge) handOver(ctx context.Context) (merged []*layer, done bool, err error) {
+	for n := 0; n < maxCatchUps && m.writes.count() > fewWindows; n++ {
+		if err := m.catchUp(ctx, m.copyWindow); err != nil {
+			return nil, false, err
+		}
+	}
+	return m.becomeLeaf(ctx)
+}
+
+const (
+	// fewWindows are copied while all who write wait.
+	fewWindows = 16
+	// maxCatchUps is how often all that was written meanwhile is copied while others write.
+	maxCatchUps = 8
+)
+
+// catchUp copies the windows that were written to meanwhile.
+func (m *merge) catchUp(ctx context.Context, copyWindow func(buf []byte, off, n int64) error) error {
+	buf := make([]byte, bulkBuffer)
+	size := m.disk.Size()
+	for _, window := range m.writes.take() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		off := window * windowSize
+		if err := copyWindow(buf, off, min(windowSize, size-off)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// becomeLeaf is the end of handOver, while nobody writes. The file of the former
+// leaf is gone before anybody does again: it would hide what is written then. Done says
+// that the receiving image is the leaf.
+func (m *merge) becomeLeaf(ctx context.Context) (merged []*layer, done bool, err error) {
+	d := m.disk
+	d.syncs.syncMu.Lock()
+	defer d.syncs.syncMu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return nil, false, err
+	}
+	if m.depthOf(m.from) != 0 {
+		return nil, false, nil
+	}
+	if err := d.flush(heldLock{}); err != nil {
+		return nil, false, err
+	}
+	if err := m.catchUp(ctx, m.copyWindowHeld); err != nil {
+		return nil, false, err
+	}
+	if err := m.receiver.finish(); err != nil {
+		return nil, false, err
+	}
+	v := d.view()
+	l, err := m.receiver.view().top().reread(len(v.layers), d.cache)
+	if err != nil {
+		return nil, false, err
+	}
+	l.abs = v.layers[m.into].abs
+	var w *leaf
+	if l.table != nil {
+		if w, err = newLeaf(l); err != nil {
+			return nil, false, err
+		}
+	}
+	leaf := d.directoryOf(v.top())
+	if removesOpenFiles {
+		if err := d.removeLeaf(leaf); err != nil {
+			return nil, false, err
+		}
+	}
+	merged = d.replaceLayers(0, v.depths[m.into], l, w)
+	d.syncs.guard(l.file)
+	d.marks.Store(nil)
+	former := v.layers[m.into].file // only read through, and unlocked since the receiver was opened
+	err = joined(closeFile(v.top().file), former.Close())
+	if !removesOpenFiles {
+		if removeErr := d.removeLeaf(leaf); removeErr != nil {
+			err = joined(err, d.breakDown(removeErr)) // it would hide what is written from now on
+		}
+	}
+	return slices.Delete(merged, 0, 1), true, err
+}

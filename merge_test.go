@@ -1,0 +1,225 @@
+package vhd_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-vhd/vhd"
+	"github.com/go-vhd/vhd/internal/vhdtest"
+)
+
+// mergeSize is no multiple of a block or a window.
+const mergeSize = 5<<20 + 512
+
+// mergeChain is a chain of five images, of block sizes that differ, in a directory of its own, with what the disk
+// reads as. The base is of the type given.
+type mergeChain struct {
+	dir     string
+	names   []string // leaf first
+	content []byte
+	reads   [][]byte // what each image reads as
+}
+
+func newMergeChain(t testing.TB, base vhd.DiskType, seed uint64) *mergeChain {
+	t.Helper()
+	c := &mergeChain{dir: t.TempDir(), content: make([]byte, mergeSize)}
+	rng := rand.New(rand.NewPCG(seed, 5))
+	blockSizes := []int64{512 << 10, 2 << 20, 4096, 16 << 20, 2 << 20}
+	for n, blockSize := range blockSizes {
+		name := filepath.Join(c.dir, fmt.Sprintf("image%d.vhd", n))
+		opts := vhd.CreateOptions{Type: base, Size: mergeSize, BlockSize: blockSize}
+		if n > 0 {
+			opts = vhd.CreateOptions{Parent: c.names[0], BlockSize: blockSize}
+		}
+		disk, err := vhd.Create(name, opts)
+		require.NoError(t, err)
+		fillAtRandom(t, disk, c.content, rng)
+		require.NoError(t, disk.Close())
+		c.names = append([]string{name}, c.names...)
+		c.reads = append([][]byte{bytes.Clone(c.content)}, c.reads...)
+	}
+	return c
+}
+
+func (c *mergeChain) open(t testing.TB) *vhd.Disk {
+	t.Helper()
+	disk, err := vhd.Open(c.names[0], &vhd.Options{Writable: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = disk.Close() }) // of a test that failed
+	return disk
+}
+
+// requireSound checks an image and its parents: nothing may be wrong, and nothing wasted.
+func requireSound(t testing.TB, name string) {
+	t.Helper()
+	report, err := vhd.Check(context.Background(), name, vhd.CheckOptions{Chain: true})
+	require.NoError(t, err)
+	for _, f := range report.Findings {
+		require.NotEqual(t, vhd.SeverityError, f.Severity, "%s: %s: %s", f.Image, f.Code, f.Message)
+	}
+}
+
+func namesOf(disk *vhd.Disk) (names []string) {
+	for _, image := range disk.Chain() {
+		names = append(names, image.Name())
+	}
+	return names
+}
+
+func TestMergedImagesLeaveTheDiskAsItWas(t *testing.T) {
+	for _, base := range []vhd.DiskType{vhd.Dynamic, vhd.Fixed} {
+		for from := range 4 {
+			for into := from + 1; into < 5; into++ {
+				t.Run(fmt.Sprintf("from %d into %d on a %v base", from, into, base), func(t *testing.T) {
+					requireMerged(t, newMergeChain(t, base, uint64(from*5+into)), from, into)
+				})
+			}
+		}
+	}
+}
+
+func requireMerged(t *testing.T, c *mergeChain, from, into int) {
+	t.Helper()
+	disk := c.open(t)
+	id := disk.Chain()[into].Footer().ID
+	var last, total int64
+	progress := func(done, all int64) {
+		require.GreaterOrEqual(t, done, last)
+		last, total = done, all
+	}
+	require.NoError(t, disk.Merge(t.Context(), from, into, vhd.MergeOptions{Progress: progress}))
+	require.Equal(t, int64(mergeSize), last)
+	require.Equal(t, int64(mergeSize), total)
+
+	want := append(append([]string{}, c.names[:from]...), c.names[into:]...)
+	require.Equal(t, want, namesOf(disk))
+	require.NotEqual(t, id, disk.Chain()[from].Footer().ID, "other children must not take it for what it was")
+	requireSameBytes(t, c.content, readAll(t, disk, disk.Size()), 0)
+	for _, name := range c.names[from:into] {
+		require.NoFileExists(t, name)
+	}
+	fillAtRandom(t, disk, c.content, rand.New(rand.NewPCG(9, 9)))
+	requireSameBytes(t, c.content, readAll(t, disk, disk.Size()), 0)
+	require.NoError(t, disk.Close())
+
+	requireFileReadsAs(t, want[0], c.content)
+	requireSound(t, want[0])
+	requireSameBytes(t, c.content, vhdtest.SevenZip.Content(t, want[0]), 0)
+	if from > 0 { // the image that took it reads as the topmost one did
+		requireFileReadsAs(t, c.names[into], c.reads[from])
+	}
+	for depth := into + 1; depth < len(c.names); depth++ {
+		requireFileReadsAs(t, c.names[depth], c.reads[depth])
+	}
+}
+
+func TestAMergeThatMakesNoSenseChangesNothing(t *testing.T) {
+	c := newMergeChain(t, vhd.Dynamic, 1)
+	disk := c.open(t)
+	for _, levels := range [][2]int{{1, 1}, {2, 1}, {-1, 1}, {0, 5}} {
+		require.ErrorIs(t, disk.Merge(t.Context(), levels[0], levels[1], vhd.MergeOptions{}), fs.ErrInvalid)
+	}
+	require.Equal(t, c.names, namesOf(disk))
+	reader, err := vhd.Open(c.names[1], nil)
+	require.NoError(t, err)
+	require.ErrorIs(t, reader.Merge(t.Context(), 0, 1, vhd.MergeOptions{}), vhd.ErrReadOnly)
+	require.ErrorIs(t, disk.Merge(t.Context(), 1, 2, vhd.MergeOptions{}), vhd.ErrLocked, "the image that receives is being read by others")
+	require.NoError(t, reader.Close())
+	requireSameBytes(t, c.content, readAll(t, disk, disk.Size()), 0)
+	require.NoError(t, disk.Close())
+	require.ErrorIs(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}), vhd.ErrClosed)
+}
+
+func TestTwoChildrenOfOneParentAreNotMergedUnseen(t *testing.T) {
+	c := newMergeChain(t, vhd.Dynamic, 1)
+	other := filepath.Join(c.dir, "other.vhd")
+	sibling, err := vhd.Create(other, vhd.CreateOptions{Parent: c.names[2]})
+	require.NoError(t, err)
+	require.NoError(t, sibling.Close())
+	files := map[string][]byte{}
+	for _, name := range append(c.names, other) {
+		files[name], err = os.ReadFile(name)
+		require.NoError(t, err)
+	}
+	disk := c.open(t)
+	for _, levels := range [][2]int{{1, 2}, {2, 3}, {0, 4}} {
+		err := disk.Merge(t.Context(), levels[0], levels[1], vhd.MergeOptions{})
+		require.ErrorIs(t, err, vhd.ErrOtherChildren)
+		require.ErrorContains(t, err, "other.vhd")
+	}
+	for name, want := range files {
+		file, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(want, file), "%s was changed", name)
+	}
+	require.NoError(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}), "which is no business of the sibling")
+	require.NoError(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{Force: true}))
+	requireSameBytes(t, c.content, readAll(t, disk, disk.Size()), 0)
+	require.NoError(t, disk.Close())
+	_, err = vhd.Open(other, nil)
+	require.ErrorIs(t, err, vhd.ErrParentMismatch, "it must not read what it never saw")
+}
+
+func TestAMergeIntoANewFileLeavesTheChainAlone(t *testing.T) {
+	for _, base := range []vhd.DiskType{vhd.Dynamic, vhd.Fixed} {
+		for _, levels := range [][2]int{{0, 1}, {1, 3}, {2, 4}, {0, 4}} {
+			t.Run(fmt.Sprintf("from %d into %d on a %v base", levels[0], levels[1], base), func(t *testing.T) {
+				c := newMergeChain(t, base, 3)
+				require.NoError(t, os.Mkdir(filepath.Join(c.dir, "out"), 0o777))
+				disk := c.open(t)
+				for _, dir := range []string{c.dir, filepath.Join(c.dir, "out")} {
+					out := filepath.Join(dir, "merged.vhd")
+					require.NoError(t, disk.Merge(t.Context(), levels[0], levels[1], vhd.MergeOptions{Output: out}))
+					require.ErrorIs(t, disk.Merge(t.Context(), levels[0], levels[1], vhd.MergeOptions{Output: out}), fs.ErrExist)
+					merged, err := vhd.Open(out, &vhd.Options{Root: c.dir})
+					require.NoError(t, err)
+					require.Equal(t, 5-levels[1], len(merged.Chain()))
+					require.Equal(t, disk.Chain()[levels[1]].Footer().Type, merged.Chain()[0].Footer().Type)
+					requireSameBytes(t, c.reads[levels[0]], readAll(t, merged, merged.Size()), 0)
+					require.NoError(t, merged.Close())
+					if dir == c.dir { // 7-Zip looks for parents nowhere else
+						requireSameBytes(t, c.reads[levels[0]], vhdtest.SevenZip.Content(t, out), 0)
+					}
+				}
+				require.Equal(t, c.names, namesOf(disk))
+				require.NoError(t, disk.Close())
+				requireFileReadsAs(t, c.names[0], c.content)
+			})
+		}
+	}
+}
+
+func TestAMergeThatIsEndedLeavesTheDiskAsItWasAndCanBeDoneAgain(t *testing.T) {
+	for _, levels := range [][2]int{{0, 4}, {1, 3}, {0, 1}} {
+		t.Run(fmt.Sprintf("from %d into %d", levels[0], levels[1]), func(t *testing.T) {
+			c := newMergeChain(t, vhd.Dynamic, 4)
+			disk := c.open(t)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			enough := errors.New("enough")
+			err := disk.Merge(ctx, levels[0], levels[1], vhd.MergeOptions{Progress: func(done, _ int64) {
+				if done > 0 {
+					cancel(enough)
+				}
+			}})
+			require.ErrorIs(t, err, context.Canceled)
+			require.Equal(t, c.names, namesOf(disk))
+			requireSameBytes(t, c.content, readAll(t, disk, disk.Size()), 0)
+			fillAtRandom(t, disk, c.content, rand.New(rand.NewPCG(9, 9)))
+			require.NoError(t, disk.Sync())
+			requireSameBytes(t, c.content, readAll(t, disk, disk.Size()), 0)
+			require.NoError(t, disk.Close())
+			requireFileReadsAs(t, c.names[0], c.content)
+			requireMerged(t, c, levels[0], levels[1])
+		})
+	}
+}

@@ -1,0 +1,191 @@
+package vhd
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"os"
+	"sync/atomic"
+)
+
+// plan finds out how many bytes are to be written, and whether there is room.
+func (m *merge) plan(ctx context.Context) (n int64, err error) {
+	size := m.receiver.Size()
+	var blocks int64 // that come to the receiving image
+	last := int64(-1)
+	for window := int64(0); window*windowSize < m.disk.Size(); window++ {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		c := m.changes()
+		c.find(window)
+		for _, e := range c.extents {
+			if e.layer == failing {
+				return 0, c.errs[e.off]
+			}
+			off, length := window*windowSize+int64(e.start)*SectorSize, int64(e.end-e.start)*SectorSize
+			n += length
+			if e.layer != hole {
+				blocks += m.newBlocks(off, length, size, &last)
+			}
+		}
+	}
+	return n, m.checkRoom(blocks)
+}
+
+// newBlocks counts the blocks that n bytes at off need and the receiving image, of
+// size bytes, does not have, but for those up to last, which were counted.
+func (m *merge) newBlocks(off, n, size int64, last *int64) (count int64) {
+	w := m.receiver.leaf()
+	if w == nil {
+		return 0
+	}
+	blockSize := w.img.header.BlockSize
+	for block := max(off/blockSize, *last+1); block*blockSize < off+n; block++ {
+		*last = block
+		if block*blockSize >= size || w.table.firstBlock(block, block+1) > block {
+			count++
+		}
+	}
+	return count
+}
+
+// checkRoom is why so many blocks find no room in the receiving image's file.
+func (m *merge) checkRoom(blocks int64) error {
+	w := m.receiver.leaf()
+	if w == nil {
+		return nil
+	}
+	need := max(blocks-int64(len(w.space.freeSlots)), 0) * w.img.slotSize()
+	return m.disk.checkRoom(m.disk.served(m.into), need)
+}
+
+// checkRoom is why n bytes more find no room where the image's file is.
+func (d *Disk) checkRoom(l *layer, n int64) error {
+	s, ok := d.files().(spacer)
+	if !ok || n == 0 {
+		return nil
+	}
+	free, err := s.FreeSpace(fileName(l, &d.opts))
+	if err != nil || free >= n {
+		return nil //nolint:nilerr // who can't tell has no say
+	}
+	return inFile(l.img.name, fmt.Errorf("%w: %d bytes are needed, and %d are free", ErrNoSpace, n, free))
+}
+
+// changes finds what the merged images hold.
+func (m *merge) changes() *changes { return &changes{disk: m.disk, upper: m.from, lower: m.into} }
+
+// copy writes what the merged images hold to the receiving one.
+func (m *merge) copy(ctx context.Context) error {
+	b := bulk{size: m.disk.Size(), piece: windowSize, progress: m.opts.Progress}
+	if _, err := b.run(ctx, m.copyWindow); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// copyWindow copies n bytes from off on, all of a window that is on the disk.
+func (m *merge) copyWindow(buf []byte, off, n int64) error {
+	c := m.changes()
+	c.find(off / windowSize)
+	return m.copyChanges(c, buf, off, n)
+}
+
+// copyWindowHeld is copyWindow for who holds the disk's lock.
+func (m *merge) copyWindowHeld(buf []byte, off, n int64) error {
+	c := m.changes()
+	c.findLocked(off / windowSize)
+	return m.copyChanges(c, buf, off, n)
+}
+
+func (m *merge) copyChanges(c *changes, buf []byte, off, n int64) (err error) {
+	if err := m.disk.usable(); err != nil {
+		return err
+	}
+	n = min(n, m.receiver.Size()-off) // as far as the topmost image goes
+	for _, e := range c.extents {
+		at := off + int64(e.start)*SectorSize
+		length := min(int64(e.end)*SectorSize, n) - int64(e.start)*SectorSize
+		switch {
+		case length <= 0:
+			return nil
+		case e.layer == failing:
+			err = c.errs[e.off]
+		case e.layer == hole:
+			err = m.receiver.WriteZeroes(at, length)
+		default:
+			err = m.copyData(m.disk.served(e.layer), e.off, buf, at, length)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyData copies n bytes of a layer's file, at srcOff, to off. Zeros become such as
+// take no space where that can be.
+func (m *merge) copyData(l *layer, srcOff int64, buf []byte, off, n int64) error {
+	src, _ := l.data.(*os.File)
+	for n > 0 {
+		p := buf[:min(int64(len(buf)), n)]
+		if err := l.readData(p, srcOff); err != nil {
+			return err
+		}
+		for s := range stretches(p, holeUnit) {
+			at := off + int64(s.from)
+			var err error
+			if s.zeros {
+				err = m.receiver.WriteZeroes(at, int64(s.to-s.from))
+			} else {
+				_, err = m.receiver.writeAt(content{p[s.from:s.to], src, srcOff + int64(s.from)}, at)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		off, srcOff, n = off+int64(len(p)), srcOff+int64(len(p)), n-int64(len(p))
+	}
+	return nil
+}
+
+// writeMarks are the windows that a disk was written to.
+type writeMarks struct {
+	words []atomic.Uint64
+}
+
+func newWriteMarks(size int64) *writeMarks {
+	nwindows := (size + windowSize - 1) / windowSize
+	return &writeMarks{make([]atomic.Uint64, (nwindows+63)/64)}
+}
+
+// noteWrite marks the windows that n bytes at off are in, if anybody wants to know.
+// They are written, and the disk's lock is held, shared or not.
+func (d *Disk) noteWrite(off, n int64) {
+	m := d.marks.Load()
+	if m == nil || n <= 0 {
+		return
+	}
+	for window := off / windowSize; window*windowSize < off+n; window++ {
+		m.words[window/64].Or(1 << (window % 64))
+	}
+}
+
+// count is how many windows are marked.
+func (m *writeMarks) count() (n int) {
+	for i := range m.words {
+		n += bits.OnesCount64(m.words[i].Load())
+	}
+	return n
+}
+
+// take takes the marks away, and returns which windows had them.
+func (m *writeMarks) take() (windows []int64) {
+	for i := range m.words {
+		for word := m.words[i].Swap(0); word != 0; word &= word - 1 {
+			windows = append(windows, int64(i)*64+int64(bits.TrailingZeros64(word)))
+		}
+	}
+	return windows
+}

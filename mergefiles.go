@@ -1,0 +1,213 @@
+package vhd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// refuseOtherChildren looks for images that one of those which are about to change,
+// or to go, is the parent of.
+func (m *merge) refuseOtherChildren(ctx context.Context) error {
+	if m.opts.Force {
+		return nil
+	}
+	v := m.disk.view()
+	ids := map[uuid.UUID]string{}
+	for depth := v.depths[m.from]; depth <= v.depths[m.into]; depth++ {
+		ids[v.at(depth).img.footer.ID] = v.at(depth).img.name
+	}
+	delete(ids, uuid.UUID{}) // which anything may have
+	for _, dir := range m.disk.directories() {
+		if err := m.refuseChildrenIn(ctx, dir, ids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *merge) refuseChildrenIn(ctx context.Context, dir string, ids map[uuid.UUID]string) error {
+	files := m.disk.files()
+	entries, err := files.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var s scratch
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if e.Type()&(fs.ModeDir|fs.ModeNamedPipe|fs.ModeDevice|fs.ModeSocket) != 0 {
+			continue
+		}
+		name := path.Join(dir, e.Name())
+		if parent, ok := ids[m.disk.parentOf(name, &s)]; ok {
+			return inFile(parent, fmt.Errorf("%w: %s", ErrOtherChildren, name))
+		}
+	}
+	return nil
+}
+
+// parentOf is the identifier of the parent of an image that is not in the chain; zero
+// if it has none, or can't be read.
+func (d *Disk) parentOf(name string, s *scratch) (id uuid.UUID) {
+	f, err := d.files().OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return id
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || d.hasFile(name, info) {
+		return id
+	}
+	m := Image{file: f}
+	m.fileSize.Store(info.Size())
+	if m.readFooters(s) != nil || m.footer.Type != Differencing || m.readHeader(s.start[footerSize:][:dynHeaderSize]) != nil {
+		return id
+	}
+	return m.header.ParentID
+}
+
+// hasFile says whether a file is one of the chain's.
+func (d *Disk) hasFile(name string, info fs.FileInfo) bool {
+	v := d.view()
+	return slices.ContainsFunc(v.chain, func(number int32) bool {
+		l := v.layers[number]
+		own, err := l.file.Stat()
+		return fileName(l, &d.opts) == name || err == nil && os.SameFile(own, info)
+	})
+}
+
+// files is where the images are.
+func (d *Disk) files() FS {
+	if d.opts.FS != nil {
+		return d.opts.FS
+	}
+	return osFS{}
+}
+
+// directories are those that the images are in.
+func (d *Disk) directories() (dirs []string) {
+	v := d.view()
+	for depth := range v.chain {
+		if dir := d.directoryOf(v.at(depth)).dir; !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// directoryOf is where an image's file is.
+func (d *Disk) directoryOf(l *layer) directory {
+	name := fileName(l, &d.opts)
+	if d.opts.FS == nil {
+		name = strings.ReplaceAll(name, string(os.PathSeparator), "/")
+		return directory{osFS{}, dirOf(name), name}
+	}
+	return directory{d.opts.FS, path.Dir(name), name}
+}
+
+// removeFile closes and removes an image that nothing leads to any more, unless its
+// name stands for another file by now.
+func (d *Disk) removeFile(l *layer) error {
+	own, err := l.file.Stat()
+	if err = joined(err, closeFile(l.file)); err != nil {
+		return err
+	}
+	dir := d.directoryOf(l)
+	if s, ok := dir.fs.(statter); ok && os.SameFile(own, own) {
+		now, err := s.Stat(dir.name)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, own) {
+			return nil
+		}
+	}
+	return dir.takeBack()
+}
+
+// removeLeaf removes the file of the leaf, which another image is about to take the
+// place of.
+func (d *Disk) removeLeaf(dir directory) error {
+	if err := dir.fs.Remove(dir.name); err != nil {
+		return err
+	}
+	if err := dir.fs.SyncDir(dir.dir); err != nil {
+		return d.breakDown(err) // it may come back, and hide what is written from now on
+	}
+	return nil
+}
+
+// asParentOf is what the image called child is to record of a layer as its parent.
+func (d *Disk) asParentOf(child string, l *layer) (*newParent, error) {
+	info, err := l.file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	c := creation{name: child, opts: &CreateOptions{Options: d.opts, Parent: fileName(l, &d.opts)}}
+	absolute, relative, err := c.parentPaths()
+	if err != nil {
+		return nil, err
+	}
+	return &newParent{id: l.img.footer.ID, modified: info.ModTime(), absolute: absolute, relative: relative}, nil
+}
+
+// mergeToFile makes a new image of what Chain()[from] to Chain()[into] hold.
+func (d *Disk) mergeToFile(ctx context.Context, from, into int, opts *MergeOptions) error {
+	v := d.view()
+	source, err := d.from(v, from)
+	if err != nil {
+		return err
+	}
+	receiver := v.at(into).img
+	export := ExportOptions{Type: receiver.footer.Type, Progress: opts.Progress}
+	if export.Type != Fixed {
+		export.BlockSize = receiver.header.BlockSize
+	}
+	c := creation{name: opts.Output, opts: &CreateOptions{Options: d.opts}}
+	if export.Type == Differencing {
+		if into+1 == len(v.chain) {
+			return inFile(receiver.name, v.parentErr)
+		}
+		export.Base = into + 1 - from
+		if !d.nameless { // else what an export finds out is all that is known
+			if export.parent, err = d.asParentOf(opts.Output, v.at(into+1)); err != nil {
+				return err
+			}
+		}
+	}
+	dir, err := c.directory()
+	if err != nil {
+		return inFile(opts.Output, err)
+	}
+	return inFile(opts.Output, dir.publish(func(f File) error {
+		var w io.Writer = io.NewOffsetWriter(f, 0)
+		if file, ok := f.(*os.File); ok {
+			w = file
+		}
+		_, err := source.Export(ctx, w, export)
+		return err
+	}))
+}
+
+// from is a disk of the images from Chain()[depth] on, as far as they are frozen: of
+// the leaf it is the disk itself.
+func (d *Disk) from(v *view, depth int) (*Disk, error) {
+	if depth == 0 {
+		return d, nil
+	}
+	opts := d.opts
+	opts.Writable, opts.NoParents = false, v.parentErr != nil
+	c := chain{opts: &opts}
+	for ; depth < len(v.chain); depth++ {
+		l := v.at(depth)
+		c.links = append(c.links, &link{img: l.img, file: l.file, abs: l.abs})
+	}
+	return c.disk()
+}
