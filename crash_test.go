@@ -126,7 +126,7 @@ func (r *crashRun) look(state *vhdtest.MemFS, how looking) {
 
 func (r *crashRun) lookAt(state *vhdtest.MemFS, how looking) error {
 	w := r.world
-	seen, err := r.lookAtImage(state, w.leafName(), w.promise)
+	seen, err := r.lookAtImage(state, w.leafIn(state), w.promise)
 	if err != nil {
 		return err
 	}
@@ -141,12 +141,12 @@ func (r *crashRun) lookAt(state *vhdtest.MemFS, how looking) error {
 			return fmt.Errorf("recovering: %w", err)
 		}
 	}
-	if parent, _ := state.ReadFile(baseName); !bytes.Equal(parent, w.leaf.parent) {
+	if parent, _ := state.ReadFile(baseName); !w.baseWritten && !bytes.Equal(parent, w.leaf.parent) {
 		return errors.New("P3: the parent changed")
 	}
-	for i, content := range w.below {
-		if _, err := r.lookAtImage(state, w.names[i], content); err != nil {
-			return fmt.Errorf("P3: the parent %s: %w", w.names[i], err)
+	for name, content := range w.below {
+		if _, err := r.lookAtImage(state, name, content); err != nil {
+			return fmt.Errorf("P3: the parent %s: %w", name, err)
 		}
 	}
 	return nil
@@ -206,7 +206,7 @@ func (r *crashRun) lookAtImage(state *vhdtest.MemFS, name string, p *promise) (c
 // the beginning, or has been mended.
 func (r *crashRun) mustHaveFooter() bool {
 	leaf := r.world.leaf
-	return r.closedWell || leaf.storage.Order != vhdtest.AnyOrder && !r.faulty && (!leaf.unfinished || r.world.disk != nil)
+	return r.closedWell || !r.world.merging && leaf.storage.Order != vhdtest.AnyOrder && !r.faulty && (!leaf.unfinished || r.world.disk != nil)
 }
 
 // lookAtMade looks at the image that create makes: it is there whole, or not at
@@ -235,7 +235,7 @@ func (r *crashRun) recover(state *vhdtest.MemFS, seen []byte, how looking) error
 			r.look(storage.Crash(r.rng), how-1)
 		}
 	}
-	disk, err := vhd.Open(w.leafName(), &vhd.Options{FS: storage, Writable: true})
+	disk, err := vhd.Open(w.leafIn(state), &vhd.Options{FS: storage, Writable: true})
 	if err != nil {
 		return fmt.Errorf("P3: %w", err)
 	}
@@ -254,6 +254,7 @@ func (r *crashRun) recover(state *vhdtest.MemFS, seen []byte, how looking) error
 
 // goOn writes a sector of a disk that was recovered, and closes it.
 func (r *crashRun) goOn(storage *vhdtest.CrashFS, disk *vhd.Disk, content []byte) error {
+	name := disk.Chain()[0].Name()
 	before := r.world.promise
 	defer func() { r.world.promise = before }()
 	sector := r.rng.IntN(len(before.versions))
@@ -272,13 +273,13 @@ func (r *crashRun) goOn(storage *vhdtest.CrashFS, disk *vhd.Disk, content []byte
 		return nil
 	}
 	storage.OnOp = nil
-	return checkClosed(storage)
+	return checkClosed(storage, name)
 }
 
 // checkClosed is what a check finds in the leaf once it was recovered and closed. Blocks may be left that nothing leads
 // to; the file ends behind the last one.
-func checkClosed(fsys vhd.FS) error {
-	report, err := vhd.Check(context.Background(), leafName, vhd.CheckOptions{Options: vhd.Options{FS: fsys}})
+func checkClosed(fsys vhd.FS, name string) error {
+	report, err := vhd.Check(context.Background(), name, vhd.CheckOptions{Options: vhd.Options{FS: fsys}})
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func (e *everyCrash) choose(r *crashRun) {
 }
 
 // crashingNames are of the files that short workloads change.
-var crashingNames = []string{leafName, newName, "snapshot-1.vhd", "snapshot-2.vhd", "snapshot-3.vhd"}
+var crashingNames = []string{baseName, leafName, newName, "snapshot-1.vhd", "snapshot-2.vhd", "snapshot-3.vhd"}
 
 func (e *everyCrash) hash(state *vhdtest.MemFS) uint64 {
 	var h maphash.Hash

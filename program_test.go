@@ -147,7 +147,7 @@ func (d *drawing) step(op *operation) step {
 		return s
 	}
 	for range d.rng.IntN(3) {
-		other := d.operation(func(op *operation) bool { return op.most > 0 })
+		other := d.operation(func(op *operation) bool { return op.most > 0 && !op.alone })
 		s.beside = append(s.beside, interjection{at: d.rng.IntN(op.letsOthersIn), step: d.step(other)})
 	}
 	return s

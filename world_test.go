@@ -2,8 +2,10 @@ package vhd_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -19,8 +21,9 @@ import (
 // tests.
 type operation struct {
 	name  string
-	often int // in programs that are drawn, beside the others
-	most  int // bytes of the piece of the disk that it takes; 0: it takes none
+	often int  // in programs that are drawn, beside the others
+	most  int  // bytes of the piece of the disk that it takes; 0: it takes none
+	alone bool // it is done beside no other
 
 	// letsOthersIn is before how many of its changes others can write, the first
 	// ones; before the others they would have to wait.
@@ -55,6 +58,9 @@ var operations = []*operation{
 	{
 		name: "snapshot", often: 1, letsOthersIn: 1, run: (*world).snapshot,
 		short: []string{"snapshot | 0 write 512+512"},
+	},
+	{ // whose piece says which images: see levels
+		name: "merge", often: 1, most: 48 << 10, alone: true, run: (*world).merge, short: []string{"merge 0+512"},
 	},
 	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
 }
@@ -186,9 +192,14 @@ type world struct {
 	promise *promise
 	version int // of the last stamp
 
-	names    []string   // of the leaf, and of those that were, the newest last
-	below    []*promise // what these read as, for good
-	snapping string     // the name of a snapshot on its way, or of one that failed
+	names     []string            // of the leaf, and of those that were, the newest last
+	below     map[string]*promise // what these read as, for good
+	snapshots int                 // that were taken
+	snapping  string              // the name of a snapshot on its way, or of one that failed
+
+	merging     bool   // a merge is on its way, or has failed
+	heir        string // the name of the image that is becoming the leaf
+	baseWritten bool   // something was merged into the base
 
 	made *promise // of the image that create makes; nil: there is none
 	// madeSafely says that its name is durable.
@@ -196,7 +207,7 @@ type world struct {
 }
 
 func newWorld(leaf *leafFiles, rng *rand.Rand) *world {
-	w := &world{leaf: leaf, rng: rng, promise: newPromise(leaf.content), version: 1, names: []string{leafName}}
+	w := &world{leaf: leaf, rng: rng, promise: newPromise(leaf.content), version: 1, names: []string{leafName}, below: map[string]*promise{}}
 	w.setStorage(leaf.files)
 	return w
 }
@@ -204,7 +215,7 @@ func newWorld(leaf *leafFiles, rng *rand.Rand) *world {
 func (w *world) setStorage(found *vhdtest.MemFS) {
 	w.storage = vhdtest.NewCrashFS(found, w.leaf.storage)
 	w.storage.OnOp = func(op vhdtest.Op) {
-		if slices.Contains(w.names[:len(w.names)-1], op.Name) {
+		if _, isBelow := w.below[op.Name]; isBelow && !w.merging {
 			w.othersErr = fmt.Errorf("P3: a parent is changed: %v", op)
 		}
 		w.letOthersIn(op)
@@ -255,12 +266,27 @@ func (w *world) fs() vhd.FS {
 
 // open opens the leaf. If that fails, the disk is as it was: none, or closed.
 func (w *world) open() error {
+	if name := w.leafIn(w.storage.Live()); name != w.leafName() {
+		w.names = []string{name}
+	}
 	disk, err := vhd.Open(w.leafName(), &vhd.Options{FS: w.fs(), Writable: true, CacheSize: w.leaf.cacheSize})
 	if err != nil {
 		return err
 	}
 	w.disk = disk
+	w.noteChain()
 	return nil
+}
+
+// noteChain notes of which images the disk is by now, in front of the base.
+func (w *world) noteChain() {
+	w.names = nil
+	for _, image := range w.disk.Chain() {
+		if image.Name() != baseName || len(w.names) == 0 {
+			w.names = append(w.names, image.Name())
+		}
+	}
+	slices.Reverse(w.names)
 }
 
 // readLive checks that the disk reads as it must.
@@ -362,31 +388,88 @@ func (w *world) close() error {
 // leafName is the name of the leaf by now.
 func (w *world) leafName() string { return w.names[len(w.names)-1] }
 
+// leafIn is the name of the leaf in what was left: that of the image that the leaf was
+// being merged into, if the leaf is gone.
+func (w *world) leafIn(state *vhdtest.MemFS) string {
+	if _, err := state.Stat(w.leafName()); w.heir != "" && errors.Is(err, fs.ErrNotExist) {
+		return w.heir
+	}
+	return w.leafName()
+}
+
 // snapshot puts a new leaf on top. Until that is done, or if it fails, the old one
 // is what counts; a new one that is there reads the same.
 func (w *world) snapshot(step) error {
-	if len(w.names) > maxSnapshots {
+	if w.snapshots >= maxSnapshots {
 		return nil
 	}
 	mark := w.promise.mark()
-	w.snapping = fmt.Sprintf("snapshot-%d.vhd", len(w.names))
-	opts := w.leaf.options(nil, vhd.Differencing, byte(10+len(w.names)))
+	w.snapping = fmt.Sprintf("snapshot-%d.vhd", w.snapshots+1)
+	opts := w.leaf.options(nil, vhd.Differencing, byte(11+w.snapshots))
 	opts.Parent = ""
 	if err := w.disk.Snapshot(w.snapping, opts); err != nil {
 		return err
 	}
 	w.promise.synced(mark)
-	w.below = append(w.below, w.promise.frozen())
-	w.names, w.snapping = append(w.names, w.snapping), ""
+	w.below[w.leafName()] = w.promise.frozen()
+	w.names, w.snapping, w.snapshots = append(w.names, w.snapping), "", w.snapshots+1
 	return nil
 }
 
 // maxSnapshots are as many as a program makes.
 const maxSnapshots = 3
 
+// merge merges images. What the disk reads as stays; what the images below do,
+// nobody knows until it is done.
+func (w *world) merge(s step) error {
+	from, into, ok := w.levels(s.piece)
+	if !ok {
+		return nil
+	}
+	chain := w.disk.Chain()
+	receiver := chain[into].Name()
+	reads := w.below[chain[from].Name()]
+	w.promise.changes++
+	w.merging = true
+	if from == 0 {
+		w.heir = receiver
+	}
+	w.baseWritten = w.baseWritten || receiver == baseName
+	for _, image := range chain[from : into+1] {
+		delete(w.below, image.Name())
+	}
+	mark := w.promise.mark()
+	err := w.disk.Merge(context.Background(), from, into, vhd.MergeOptions{})
+	w.noteChain()
+	if err != nil {
+		return err
+	}
+	w.merging, w.heir = false, ""
+	if from == 0 {
+		w.promise.synced(mark)
+	} else {
+		w.below[receiver] = reads
+	}
+	return nil
+}
+
+// levels are those of the images that a merge takes, as its piece says: its sector and
+// its length choose among what is there.
+func (w *world) levels(p piece) (from, into int, ok bool) {
+	last := len(w.disk.Chain()) - 1
+	if w.made != nil && w.leaf.leafKind.parent != 0 {
+		last-- // which has another child
+	}
+	if last < 1 {
+		return 0, 0, false
+	}
+	from = p.off / vhd.SectorSize % last
+	return from, from + 1 + max(p.n/vhd.SectorSize-1, 0)%(last-from), true
+}
+
 // create makes a sibling of the leaf, once.
 func (w *world) create(step) error {
-	if w.made != nil {
+	if w.made != nil || w.baseWritten {
 		return nil
 	}
 	w.promise.changes++
