@@ -327,6 +327,7 @@ func crashLeaves() []leafKind {
 		for _, blockSize := range []int64{512, 4096, 16 << 10} {
 			add("dynamic", blockSize, 0, vhd.Dynamic, order, vhdtest.SpaceZeros)
 			add("child of dynamic", blockSize, vhd.Dynamic, vhd.Differencing, order, vhdtest.SpaceStale)
+			add("child of dynamic, on clean space,", blockSize, vhd.Dynamic, vhd.Differencing, order, vhdtest.SpaceZeros)
 			add("child of fixed", blockSize, vhd.Fixed, vhd.Differencing, order, vhdtest.SpaceStale)
 		}
 	}

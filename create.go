@@ -258,6 +258,10 @@ func (c *creation) directory() (directory, error) {
 	return directory{osFS{}, dirOf(name), name}, nil
 }
 
+// tempSuffix ends the name of a file that is not an image yet. One whose making
+// failed for good may be left.
+const tempSuffix = ".vhd-tmp"
+
 // publish makes a file with what write puts in it appear under its name. Until
 // all is durable it has another, which is taken away if anything fails.
 func (d directory) publish(write func(File) error) error {
@@ -266,7 +270,7 @@ func (d directory) publish(write func(File) error) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	temp := strings.TrimSuffix(d.name, path.Base(d.name)) + "." + rand.Text() + ".vhd-tmp"
+	temp := strings.TrimSuffix(d.name, path.Base(d.name)) + "." + rand.Text() + tempSuffix
 	if err := d.fill(temp, write); err != nil {
 		return err
 	}

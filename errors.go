@@ -228,6 +228,12 @@ func bare(err error) string {
 	return strings.TrimPrefix(err.Error(), "vhd: ")
 }
 
+// brokenError says why nothing is done with a disk any more.
+type brokenError struct{ broken, cause error }
+
+func (e *brokenError) Error() string   { return e.broken.Error() + ": " + bare(e.cause) }
+func (e *brokenError) Unwrap() []error { return []error{e.broken, e.cause} }
+
 // joined is errors.Join without a wrapper where there is nothing to join.
 func joined(err, other error) error {
 	switch {

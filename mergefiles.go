@@ -45,7 +45,7 @@ func (m *merge) refuseChildrenIn(ctx context.Context, dir string, ids map[uuid.U
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if e.Type()&(fs.ModeDir|fs.ModeNamedPipe|fs.ModeDevice|fs.ModeSocket) != 0 {
+		if e.Type()&(fs.ModeDir|fs.ModeNamedPipe|fs.ModeDevice|fs.ModeSocket) != 0 || strings.HasSuffix(e.Name(), tempSuffix) {
 			continue
 		}
 		name := path.Join(dir, e.Name())

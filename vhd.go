@@ -56,6 +56,7 @@ import (
 // of the old and some of the new.
 type Disk struct {
 	opts     Options // as it was opened with
+	lower    bool    // it is a lowerWriter's
 	nameless bool    // what its images are called says not where they are
 	current  atomic.Pointer[view]
 	cache    *cache
@@ -237,7 +238,11 @@ func (d *Disk) beginChange(ctx context.Context) (end func(), err error) {
 // breakDown ends the use of the disk after a failure that left unknown what
 // its file holds (W11).
 func (d *Disk) breakDown(cause error) error {
-	err := d.explain(fmt.Errorf("%w: %w", ErrBroken, cause))
+	broken := ErrBroken
+	if d.lower {
+		broken = errLowerBroken
+	}
+	var err error = &FileError{d.view().top().img.name, &brokenError{broken, cause}}
 	d.syncs.broken.Store(&err)
 	d.down.CompareAndSwap(nil, &err)
 	return err

@@ -439,7 +439,9 @@ func (w *world) merge(s step) error {
 		delete(w.below, image.Name())
 	}
 	mark := w.promise.mark()
-	err := w.disk.Merge(context.Background(), from, into, vhd.MergeOptions{})
+	leftOver := w.snapping != "" // by a snapshot that failed: another child, which nobody needs
+	w.snapping = ""
+	err := w.disk.Merge(context.Background(), from, into, vhd.MergeOptions{Force: leftOver})
 	w.noteChain()
 	if err != nil {
 		return err
@@ -453,12 +455,19 @@ func (w *world) merge(s step) error {
 	return nil
 }
 
+// mayWriteBase says whether something may be merged into the base: if that has no other
+// child, and is either fixed or on storage where new space is zeros, as all rely on who
+// write dynamic disks.
+func (w *world) mayWriteBase() bool {
+	return w.made == nil && (w.leaf.leafKind.parent == vhd.Fixed || w.leaf.storage.Space == vhdtest.SpaceZeros)
+}
+
 // levels are those of the images that a merge takes, as its piece says: its sector and
 // its length choose among what is there.
 func (w *world) levels(p piece) (from, into int, ok bool) {
 	last := len(w.disk.Chain()) - 1
-	if w.made != nil && w.leaf.leafKind.parent != 0 {
-		last-- // which has another child
+	if w.leaf.leafKind.parent != 0 && !w.mayWriteBase() {
+		last--
 	}
 	if last < 1 {
 		return 0, 0, false

@@ -16,6 +16,10 @@ type lowerWriter struct {
 	layer *layer // of upper
 }
 
+// errLowerBroken is ErrBroken of a lowerWriter. The disk from which it was taken is
+// not broken.
+var errLowerBroken = errors.New("what was written to it may be lost")
+
 // openLower opens Chain()[depth] for writing. Who has it open for reading too, but for
 // this disk, makes that ErrLocked.
 func (d *Disk) openLower(depth int) (*lowerWriter, error) {
@@ -34,6 +38,7 @@ func (d *Disk) openLower(depth int) (*lowerWriter, error) {
 		}
 		return nil, inFile(l.img.name, err)
 	}
+	disk.lower = true
 	return &lowerWriter{disk, d, l}, nil
 }
 
