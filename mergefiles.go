@@ -49,11 +49,20 @@ func (m *merge) refuseChildrenIn(ctx context.Context, dir string, ids map[uuid.U
 			continue
 		}
 		name := path.Join(dir, e.Name())
-		if parent, ok := ids[m.disk.parentOf(name, &s)]; ok {
+		parent, ok := ids[m.disk.parentOf(name, &s)]
+		if ok && !m.disk.isJustMade(name, &s) {
 			return inFile(parent, fmt.Errorf("%w: %s", ErrOtherChildren, name))
 		}
 	}
 	return nil
+}
+
+// isJustMade says whether an image that seemed to be none of the chain's is a snapshot
+// that was on its way.
+func (d *Disk) isJustMade(name string, s *scratch) bool {
+	d.syncs.syncMu.Lock() // which a snapshot has
+	defer d.syncs.syncMu.Unlock()
+	return d.parentOf(name, s) == uuid.UUID{}
 }
 
 // parentOf is the identifier of the parent of an image that is not in the chain; zero

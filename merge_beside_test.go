@@ -1,0 +1,119 @@
+package vhd_test
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-vhd/vhd"
+)
+
+// stampedChain is a chain of six images, the first of which has a stamp in each sector and
+// each other in some.
+func stampedChain(t testing.TB, base vhd.DiskType) (names []string, content []byte) {
+	t.Helper()
+	dir := t.TempDir()
+	content = make([]byte, mergeSize)
+	for n := range 6 {
+		name := filepath.Join(dir, fmt.Sprintf("image%d.vhd", n))
+		opts := vhd.CreateOptions{Type: base, Size: mergeSize, BlockSize: 64 << 10}
+		if n > 0 {
+			opts = vhd.CreateOptions{Parent: names[0], BlockSize: int64(8<<10) << n}
+		}
+		disk, err := vhd.Create(name, opts)
+		require.NoError(t, err)
+		for sector := 0; sector < mergeSize/vhd.SectorSize; sector += 1 + n*7 {
+			p := stamp(sector, n)
+			_, err := disk.WriteAt(p, int64(sector)*vhd.SectorSize)
+			require.NoError(t, err)
+			copy(sectorOfContent(content, sector), p)
+		}
+		require.NoError(t, disk.Close())
+		names = append([]string{name}, names...)
+	}
+	return names, content
+}
+
+func TestReadersAndWritersGoOnBesideMerges(t *testing.T) {
+	for _, base := range []vhd.DiskType{vhd.Dynamic, vhd.Fixed} {
+		t.Run(fmt.Sprintf("on a %v base", base), func(t *testing.T) {
+			names, content := stampedChain(t, base)
+			disk, err := vhd.Open(names[0], &vhd.Options{Writable: true, CacheSize: 64 << 10})
+			require.NoError(t, err)
+			stop := make(chan struct{})
+			var group sync.WaitGroup
+			const workers = 3
+			share := mergeSize / workers / vhd.SectorSize * vhd.SectorSize
+			for worker := range workers {
+				own := content[worker*share : (worker+1)*share]
+				group.Go(func() { writeOwnShare(t, disk, own, int64(worker*share), stop) })
+			}
+			for _, levels := range [][2]int{{2, 3}, {1, 2}, {0, 1}, {1, 2}, {0, 1}} { // into the base in the end
+				assertNoError(t, disk.Merge(t.Context(), levels[0], levels[1], vhd.MergeOptions{}))
+			}
+			close(stop)
+			group.Wait()
+			require.Equal(t, names[5:], namesOf(disk))
+			require.NoError(t, disk.Close())
+			requireFileReadsAs(t, names[5], content)
+			requireSound(t, names[5])
+		})
+	}
+}
+
+func TestSnapshotsAreTakenBesideMerges(t *testing.T) {
+	names, content := stampedChain(t, vhd.Dynamic)
+	disk, err := vhd.Open(names[0], &vhd.Options{Writable: true})
+	require.NoError(t, err)
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() { writeOwnShare(t, disk, content, 0, stop) })
+	name := func(n int) string { return filepath.Join(filepath.Dir(names[0]), fmt.Sprintf("snapshot%d.vhd", n)) }
+	for n := range 5 {
+		var merging sync.WaitGroup
+		merging.Go(func() { assertNoError(t, disk.Merge(t.Context(), 0, len(disk.Chain())-1, vhd.MergeOptions{})) })
+		assertNoError(t, disk.Snapshot(name(n), vhd.CreateOptions{}))
+		merging.Wait()
+	}
+	close(stop)
+	group.Wait()
+	last := disk.Chain()[0].Name()
+	require.NoError(t, disk.Close())
+	requireFileReadsAs(t, last, content)
+	requireSound(t, last)
+}
+
+func TestADeltaIsNotMadeOfABaseThatWasMerged(t *testing.T) {
+	names, _ := stampedChain(t, vhd.Dynamic)
+	disk, err := vhd.Open(names[0], &vhd.Options{Writable: true})
+	require.NoError(t, err)
+	defer disk.Close()
+	var once sync.Once
+	w := writerFunc(func(p []byte) (int, error) {
+		once.Do(func() { assertNoError(t, disk.Merge(t.Context(), 1, 3, vhd.MergeOptions{})) })
+		return len(p), nil
+	})
+	_, err = disk.Export(t.Context(), w, vhd.ExportOptions{Type: vhd.Differencing, Base: 2})
+	require.ErrorIs(t, err, vhd.ErrParentMismatch)
+}
+
+func TestAnExportGoesOnBesideAMerge(t *testing.T) {
+	names, content := stampedChain(t, vhd.Dynamic)
+	disk, err := vhd.Open(names[0], &vhd.Options{Writable: true})
+	require.NoError(t, err)
+	defer disk.Close()
+	var got bytes.Buffer
+	w := writerFunc(func(p []byte) (int, error) {
+		if len(disk.Chain()) > 1 {
+			assertNoError(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}))
+		}
+		return got.Write(p)
+	})
+	_, err = disk.Export(t.Context(), w, vhd.ExportOptions{})
+	require.NoError(t, err)
+	requireSameBytes(t, content, got.Bytes(), 0)
+}
