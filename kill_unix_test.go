@@ -59,7 +59,7 @@ const (
 	saysSynced   = "synced"
 	saysClosing  = "closing"
 	saysClosed   = "closed"
-	saysTouching = "touching" // a file is written to, cut or synced: inside one of the above
+	saysTouching = "touching" // a file is written to, cut, synced or removed: inside one of the above
 )
 
 // said is one thing that a victim said.
@@ -256,6 +256,10 @@ func (s *tellingFS) OpenFile(name string, flag int, perm fs.FileMode) (vhd.File,
 		return nil, err
 	}
 	return tellingFile{f.(*os.File), s.victim}, nil
+}
+
+func (s *tellingFS) Remove(name string) error {
+	return errors.Join(s.victim.tell(said{what: saysTouching}), s.FS.Remove(name))
 }
 
 type tellingFile struct {

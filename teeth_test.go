@@ -96,6 +96,36 @@ var mistakes = []mistake{
 	}`}}},
 	{"W10: reused space as it was", []edit{{"write.go", `if !w.hasParent() && !fresh {`, `if false && fresh {`}}},
 	{"W11: another try after a failed fsync", []edit{{"flush.go", `return b.onFail(err)`, `return err`}}},
+	{"W13: a header in its old place", []edit{{"headerchange.go", `
+	c.away, err = c.room(dynHeaderSize)`, `
+	c.away = c.home`}}},
+	{"W13: both footers in flux", []edit{{"headerchange.go", `
+	return d.syncs.fsync()
+}
+
+// replaceFooter`, `
+	return nil
+}
+
+// replaceFooter`}}},
+	{"a merge that renews the parent before its child knows", []edit{{"merge.go", `
+		if err := c.show(); err != nil {
+			return err
+		}
+		if err := m.setID(id); err != nil {
+			return above.breakDown(err) // which of the two headers is right has to be found out
+		}`, `
+		if err := m.setID(id); err != nil {
+			return above.breakDown(err)
+		}
+		if err := c.show(); err != nil {
+			return err
+		}`}}},
+	{"a merge that relinks before all is durable", []edit{{"writer.go", `
+		err = w.finish()`, `
+		err = nil`}, {"merge.go", `
+		err = m.receiver.Sync()`, `
+		err = nil`}}},
 	{"a snapshot of what is not durable", []edit{{"snapshot.go", `if err := d.settle(); err != nil {`, `if err := error(nil); err != nil {`}}},
 	{"a snapshot, and writes to what is below", []edit{{"snapshot.go", `d.current.Store(after)`, `_ = after`}}},
 	{"a new file's name before its content", []edit{{"create.go", `err = f.Sync()`, `err = nil`}}},

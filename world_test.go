@@ -56,11 +56,11 @@ var operations = []*operation{
 	{name: "grow", often: 1, run: (*world).grow},
 	{name: "create", often: 1, run: (*world).create, short: []string{"create"}},
 	{
-		name: "snapshot", often: 1, letsOthersIn: 1, run: (*world).snapshot,
+		name: "snapshot", often: 2, letsOthersIn: 1, run: (*world).snapshot,
 		short: []string{"snapshot | 0 write 512+512"},
 	},
 	{ // whose piece says which images: see levels
-		name: "merge", often: 1, most: 48 << 10, alone: true, run: (*world).merge, short: []string{"merge 0+512"},
+		name: "merge", often: 3, most: 48 << 10, alone: true, run: (*world).merge, short: []string{"merge 0+512"},
 	},
 	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
 }
