@@ -38,7 +38,7 @@ func fallocate(f File, mode uint32, off, n int64) error {
 
 // beginSync makes the kernel begin to write n bytes of a file to storage, so that
 // less is left to do for an fsync. An error comes up there.
-func beginSync(f *os.File, off, n int64) {
+func beginSync(f File, off, n int64) {
 	_ = onDescriptor(f, func(fd uintptr) error {
 		return unix.SyncFileRange(int(fd), off, n, unix.SYNC_FILE_RANGE_WRITE)
 	})

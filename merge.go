@@ -104,6 +104,7 @@ type merge struct {
 	opts       *MergeOptions
 	from, into int32
 	receiver   *lowerWriter
+	blocks     int64       // that come to the receiving image's file
 	writes     *writeMarks // if from is the leaf, what is written to it meanwhile
 }
 

@@ -30,7 +30,12 @@ func (m *merge) plan(ctx context.Context) (n int64, err error) {
 			}
 		}
 	}
-	return n, m.checkRoom(blocks)
+	if w := m.receiver.leaf(); w != nil {
+		blocks = max(blocks-int64(len(w.space.freeSlots)), 0)
+		m.blocks = blocks
+		err = m.disk.checkRoom(m.disk.served(m.into), blocks*w.img.slotSize())
+	}
+	return n, err
 }
 
 // newBlocks counts the blocks that n bytes at off need and the receiving image, of
@@ -48,16 +53,6 @@ func (m *merge) newBlocks(off, n, size int64, last *int64) (count int64) {
 		}
 	}
 	return count
-}
-
-// checkRoom is why so many blocks find no room in the receiving image's file.
-func (m *merge) checkRoom(blocks int64) error {
-	w := m.receiver.leaf()
-	if w == nil {
-		return nil
-	}
-	need := max(blocks-int64(len(w.space.freeSlots)), 0) * w.img.slotSize()
-	return m.disk.checkRoom(m.disk.served(m.into), need)
 }
 
 // checkRoom is why n bytes more find no room where the image's file is.
@@ -78,12 +73,25 @@ func (m *merge) changes() *changes { return &changes{disk: m.disk, upper: m.from
 
 // copy writes what the merged images hold to the receiving one.
 func (m *merge) copy(ctx context.Context) error {
+	if w := m.receiver.leaf(); w != nil {
+		w.space.planned = m.blocks
+	}
 	b := bulk{size: m.disk.Size(), piece: windowSize, progress: m.opts.Progress}
-	if _, err := b.run(ctx, m.copyWindow); err != nil {
+	var copied atomic.Int64
+	_, err := b.run(ctx, func(buf []byte, off, n int64) error {
+		if copied.Add(1)%beginSyncEvery == 0 { // so that Sync finds less to do
+			beginSync(m.receiver.view().top().file, 0, m.receiver.Chain()[0].FileSize())
+		}
+		return m.copyWindow(buf, off, n)
+	})
+	if err != nil {
 		return err
 	}
 	return ctx.Err()
 }
+
+// beginSyncEvery is after how many windows the kernel is asked to write what it was given.
+const beginSyncEvery = 16
 
 // copyWindow copies n bytes from off on, all of a window that is on the disk.
 func (m *merge) copyWindow(buf []byte, off, n int64) error {

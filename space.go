@@ -18,6 +18,7 @@ type space struct {
 	next       int64   // behind all blocks and metadata: where the next slot may start
 	fresh      int64   // from here on the file has never held anything, and reads as zeros
 	nallocated int64   // blocks
+	planned    int64   // blocks that are known to come: the next growth is for all of them
 	reserved   int64   // from here on growing reserved what blocks may take; 0: nothing
 	junkEnd    int64   // where the file may end instead of behind its footer, after a growth that could not be undone
 }
@@ -246,8 +247,10 @@ func (w *leaf) release(off int64) {
 func (d *Disk) grow(off int64) error {
 	m := d.leaf().img
 	unit := min(maxGrowth, m.footer.CurrentSize/growthShare) / m.slotSize()
+	unit = max(unit, d.leaf().space.planned)
 	unit = max(1, min(unit, m.nblocks-d.leaf().space.nallocated))
 	unit = min(unit, (maxBlockOff-off)/m.slotSize()+1)
+	d.leaf().space.planned = 0
 	err := d.moveFooter(off, unit)
 	if err != nil && unit > 1 && m.footerOff < off+m.blockBytes() && d.syncs.err() == nil {
 		err = d.moveFooter(off, 1)
