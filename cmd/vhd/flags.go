@@ -2,8 +2,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/go-vhd/vhd"
 )
@@ -77,3 +81,43 @@ func (v *outputValue) Type() string { return "FORM" }
 func (v *outputValue) String() string { return string(*v) }
 
 const outputUsage = "human, or json for programs"
+
+// workFlags are those of all that takes a while.
+type workFlags struct {
+	output   outputValue
+	dryRun   bool
+	progress bool
+	quiet    bool
+}
+
+func (f *workFlags) add(cmd *cobra.Command) {
+	f.output = outputHuman
+	cmd.Flags().Var(&f.output, "output", outputUsage)
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "tell what would be done, and do nothing")
+	cmd.Flags().BoolVarP(&f.progress, "progress", "p", false, "tell on a terminal how far it is")
+	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print nothing")
+}
+
+// progressOf is what is told of how far the work is, and takes that away in the end.
+func (f *workFlags) progressOf(stderr io.Writer, verb string) (at func(done, total int64), end func()) {
+	if !f.progress || f.quiet {
+		return nil, func() {}
+	}
+	p := newProgress(stderr, verb, 0)
+	return func(done, total int64) {
+		p.total = total
+		p.at(done, total)
+	}, p.end
+}
+
+// print prints what was done, as the flags say.
+func (f *workFlags) print(stdout io.Writer, result fmt.Stringer) error {
+	switch {
+	case f.quiet:
+	case f.output == outputJSON:
+		return printJSON(stdout, result)
+	default:
+		fmt.Fprintln(stdout, printable(result.String()))
+	}
+	return nil
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/go-vhd/vhd"
+)
+
+// mergeFlags are the flags of merge.
+type mergeFlags struct {
+	workFlags
+	from, into string
+	to         string
+	force      bool
+}
+
+func mergeCommand(a *app) *cobra.Command {
+	var flags mergeFlags
+	cmd := &cobra.Command{
+		Use:     "merge [--from IMAGE] [--into IMAGE] [--to NEW] [--force] [--dry-run] [--output human|json] [-p] [-q] FILE",
+		Aliases: []string{"commit", "coalesce"},
+		Short:   "Fold images of a chain into one below them",
+		Long: `Fold images of FILE's chain into one below them, which then holds what all of them
+did, and remove their files. What FILE reads as stays the same. Without --from and
+--into, FILE itself is folded into its parent, which takes its place.
+
+IMAGE is the name of one of the images, as vhd info shows them, or its number: 0 is
+FILE, 1 its parent, and so on.
+
+The image that receives gets a new identifier, so that other children of it are
+refused instead of reading nonsense. If there are any in the directories of the
+images nothing is done, unless --force says that they are of no use any more.
+
+It can be interrupted at any time: FILE reads as before, and merging again does the
+rest. With --to a new image takes the result, and the chain stays as it is.`,
+		Example: `  vhd merge alice-tuesday.vhd
+  vhd merge --from 1 --into 3 alice.vhd
+  vhd merge --to flat.vhd --into base.vhd alice.vhd`,
+		Args: files("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runMerge(cmd.Context(), a, &flags, args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+		SuggestFor:            []string{"flatten", "collapse"},
+		DisableFlagsInUseLine: true,
+	}
+	flags.add(cmd)
+	cmd.Flags().StringVar(&flags.from, "from", "0", "the topmost `IMAGE` that is folded")
+	cmd.Flags().StringVar(&flags.into, "into", "", "the `IMAGE` that receives (the one below --from)")
+	cmd.Flags().StringVar(&flags.to, "to", "", "let `NEW`, a new image, take the result")
+	cmd.Flags().BoolVar(&flags.force, "force", false, "although other images have one of these as their parent")
+	return cmd
+}
+
+// merged is what a merge did, or would do.
+type merged struct {
+	Filename string   `json:"filename"`
+	Merged   []string `json:"merged"` // images, topmost first
+	Into     string   `json:"into"`
+	To       string   `json:"to,omitempty"`
+	Bytes    int64    `json:"bytes"` // that they hold, each sector once
+	DryRun   bool     `json:"dry-run"`
+	Chain    []string `json:"chain"` // by now, or as it would be
+}
+
+func runMerge(ctx context.Context, a *app, flags *mergeFlags, name string, stdout, stderr io.Writer) error {
+	m, err := mergeFile(ctx, a, flags, name, stderr)
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%s: interrupted; it reads as before, and merging again does the rest", name)
+	}
+	if err != nil {
+		return err
+	}
+	return flags.print(stdout, m)
+}
+
+func mergeFile(ctx context.Context, a *app, flags *mergeFlags, name string, stderr io.Writer) (m merged, err error) {
+	opts := a.options()
+	opts.Writable = !flags.dryRun && flags.to == ""
+	d, err := vhd.Open(name, &opts)
+	if err != nil {
+		return m, adviseFormat(name, err)
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	from, into, err := flags.levels(d)
+	if err != nil {
+		return m, err
+	}
+	m = merged{Filename: name, Merged: chainNames(d)[from:into], Into: chainNames(d)[into], To: flags.to, DryRun: flags.dryRun}
+	for e, err := range d.ChangedExtents(from, into, 0, d.Size()) {
+		if err != nil {
+			return m, err
+		}
+		m.Bytes += e.Length
+	}
+	if flags.dryRun {
+		m.Chain = append(append(m.Chain, chainNames(d)[:from]...), chainNames(d)[into:]...)
+		if flags.to != "" {
+			m.Chain = chainNames(d)
+		}
+		return m, nil
+	}
+	progress, end := flags.progressOf(stderr, "merge")
+	defer end()
+	err = d.Merge(ctx, from, into, vhd.MergeOptions{Output: flags.to, Force: flags.force, Progress: progress})
+	if errors.Is(err, vhd.ErrOtherChildren) {
+		err = hintedError{err, "merge into an image above it, or say --force if that child is of no use any more"}
+	}
+	m.Chain = chainNames(d)
+	return m, err
+}
+
+// levels are where the images are in the chain.
+func (f *mergeFlags) levels(d *vhd.Disk) (from, into int, err error) {
+	if from, err = level(d, f.from); err != nil {
+		return 0, 0, err
+	}
+	into = from + 1
+	if f.into != "" {
+		if into, err = level(d, f.into); err != nil {
+			return 0, 0, err
+		}
+	}
+	names := chainNames(d)
+	switch {
+	case into >= len(names):
+		return 0, 0, fmt.Errorf("%s: it has no parent that it could be folded into", names[from])
+	case into <= from:
+		return 0, 0, usageErrorf("%s is not below %s", names[into], names[from])
+	}
+	return from, into, nil
+}
+
+// level is the index in the chain of the image that the user calls so.
+func level(d *vhd.Disk, called string) (int, error) {
+	names := chainNames(d)
+	if n, err := strconv.Atoi(called); err == nil && n >= 0 && n < len(names) {
+		return n, nil
+	}
+	found := -1
+	for i, name := range names {
+		same := name == called || filepath.Clean(name) == filepath.Clean(called) || filepath.Base(name) == called
+		if same && found >= 0 {
+			return 0, usageErrorf("%s: two images of the chain are called so: give the number of one", called)
+		}
+		if same {
+			found = i
+		}
+	}
+	if found < 0 {
+		err := fmt.Errorf("%s: no image of the chain is called so", called)
+		return 0, hintedError{err, "the chain is " + strings.Join(names, ", ")}
+	}
+	return found, nil
+}
+
+func chainNames(d *vhd.Disk) (names []string) {
+	for _, image := range d.Chain() {
+		names = append(names, image.Name())
+	}
+	return names
+}
+
+// String is all in a sentence.
+func (m merged) String() string {
+	images := strings.Join(m.Merged, ", ")
+	did, into := "folded", m.Into
+	if m.DryRun {
+		did = "would be folded"
+	}
+	if m.To != "" {
+		into += " as " + m.To
+	}
+	text := fmt.Sprintf("%s %s into %s, %s", images, did, into, humanSize(m.Bytes))
+	if m.To == "" {
+		text += "; the chain is " + strings.Join(m.Chain, ", ")
+	}
+	return text
+}

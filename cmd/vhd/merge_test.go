@@ -1,0 +1,52 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-vhd/vhd/internal/vhdtest"
+)
+
+func TestMergeFoldsAnImageIntoItsParent(t *testing.T) {
+	enter(t)
+	testChain(t)
+	want := vhdtest.SevenZip.Content(t, "leaf.vhd")
+	require.Equal(t, "leaf.vhd would be folded into base.vhd, 1 KiB; the chain is base.vhd\n", succeed(t, "merge", "--dry-run", "leaf.vhd"))
+	require.FileExists(t, "leaf.vhd")
+	require.Equal(t, "leaf.vhd folded into base.vhd, 1 KiB; the chain is base.vhd\n", succeed(t, "merge", "leaf.vhd"))
+	require.NoFileExists(t, "leaf.vhd")
+	require.Equal(t, want, vhdtest.SevenZip.Content(t, "base.vhd"))
+	require.Equal(t, "vhd: base.vhd: it has no parent that it could be folded into\n", refuse(t, "merge", "base.vhd"))
+}
+
+func TestMergeTakesImagesByNameAndByNumber(t *testing.T) {
+	enter(t)
+	testChain(t)
+	want := vhdtest.SevenZip.Content(t, "leaf.vhd")
+	succeed(t, "snapshot", "leaf.vhd", "top.vhd")
+	m := decode[merged](t, succeed(t, "merge", "--from", "leaf.vhd", "--into", "2", "--output", "json", "top.vhd"))
+	require.Equal(t, merged{Filename: "top.vhd", Merged: []string{"leaf.vhd"}, Into: "base.vhd", Bytes: 1024, Chain: []string{"top.vhd", "base.vhd"}}, m)
+	require.Equal(t, want, vhdtest.SevenZip.Content(t, "top.vhd"))
+	require.Equal(t, "vhd: leaf.vhd: no image of the chain is called so\nhint: the chain is top.vhd, base.vhd\n", refuse(t, "merge", "--from", "leaf.vhd", "top.vhd"))
+	require.Empty(t, succeed(t, "merge", "-q", "-p", "top.vhd"))
+}
+
+func TestMergeIntoANewFileKeepsTheOthers(t *testing.T) {
+	enter(t)
+	testChain(t)
+	want := vhdtest.SevenZip.Content(t, "leaf.vhd")
+	require.Equal(t, "leaf.vhd folded into base.vhd as flat.vhd, 1 KiB\n", succeed(t, "merge", "--to", "flat.vhd", "leaf.vhd"))
+	require.Equal(t, want, vhdtest.SevenZip.Content(t, "flat.vhd"))
+	require.Equal(t, want, vhdtest.SevenZip.Content(t, "leaf.vhd"))
+	require.Equal(t, "vhd: flat.vhd: file already exists\nhint: "+hintExists+"\n", refuse(t, "merge", "--to", "flat.vhd", "leaf.vhd"))
+}
+
+func TestMergeRefusesWhatOthersStandOn(t *testing.T) {
+	enter(t)
+	testChain(t)
+	succeed(t, "create", "-b", "base.vhd", "other.vhd")
+	require.Contains(t, refuse(t, "merge", "leaf.vhd"), "other.vhd\nhint: merge into an image above it, or say --force")
+	succeed(t, "merge", "--force", "leaf.vhd")
+	require.Contains(t, refuse(t, "export", "other.vhd", "raw"), "parent has another identifier")
+}
