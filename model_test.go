@@ -90,6 +90,8 @@ func (c *chainMachine) run(t *rapid.T) {
 		"new child":       c.newChild,
 		"snapshot":        c.snapshot,
 		"export":          c.export,
+		"revert":          c.revert,
+		"compact":         c.compact,
 		"pass the end":    c.passTheEnd,
 		"read at the end": c.readAtTheEnd,
 	})
@@ -270,6 +272,38 @@ func (c *chainMachine) zero(t *rapid.T, off, n int64) {
 		c.partlyZeroed[off/vhd.SectorSize] = true
 		c.partlyZeroed[(off+n-1)/vhd.SectorSize] = true
 	}
+}
+
+// revert writes what is below the leaf.
+func (c *chainMachine) revert(t *rapid.T) {
+	off, n := c.span(t)
+	p := c.model.Below()[off:][:n]
+	t.Logf("revert %d at %d", n, off)
+	_, err := c.disk.WriteAt(p, off)
+	require.NoError(t, err)
+	_, err = c.model.WriteAt(p, off)
+	require.NoError(t, err)
+}
+
+// compact makes the leaf as small as it can be: nothing is left that a check would find to be given back, and
+// compacting again changes nothing.
+func (c *chainMachine) compact(t *rapid.T) {
+	err := c.disk.Compact(t.Context(), vhd.CompactOptions{})
+	if len(c.names) == 1 && !c.sparseBase {
+		require.ErrorIs(t, err, vhd.ErrUnsupported)
+		return
+	}
+	require.NoError(t, err)
+	c.model.Compact(c.blockSize)
+	name := c.names[len(c.names)-1]
+	before := c.sum(t, name)
+	require.NoError(t, c.disk.Compact(t.Context(), vhd.CompactOptions{}))
+	require.Equal(t, before, c.sum(t, name), "compacted twice")
+	opts := vhd.CheckOptions{Options: c.opts}
+	opts.Writable, opts.Lock = false, vhd.LockNone
+	report, err := vhd.Check(t.Context(), name, opts)
+	require.NoError(t, err)
+	require.Empty(t, report.Findings)
 }
 
 func (c *chainMachine) sync(t *rapid.T) { require.NoError(t, c.disk.Sync()) }
