@@ -19,9 +19,9 @@ type CompactOptions struct {
 // changing what the disk reads as. Sectors that read the same without the leaf are
 // dropped from it: those that are the same in the images below, and zeros where
 // nothing is below. Zeros over a parent's data stay. What can't be told, since an
-// image below is damaged or was not opened, stays too. In a disk without a parent, only whole blocks
-// of zeros take no space. Then blocks from the end of the file take the places that
-// are free in front of them, and the file ends behind the last one.
+// image below is damaged or was not opened, stays too. In a disk without a parent,
+// only whole blocks of zeros are dropped. Then blocks from the end of the file take
+// the places that are free in front of them, and the file ends behind the last one.
 //
 // Space that a file system inside the disk has freed is not known here: see
 // [Disk.WriteZeroes]. Files of the operating system's get holes, where it can make
@@ -78,19 +78,24 @@ func (d *Disk) newCompaction(opts CompactOptions) (*compaction, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	v, w := d.view(), d.leaf()
-	switch {
-	case w == nil:
-		return nil, fmt.Errorf("%w: a fixed disk has no blocks, and can't be compacted", ErrUnsupported)
-	case w.img.footer.SavedState != 0:
-		return nil, fmt.Errorf("%w: it belongs to a machine in saved state, and must not be compacted", ErrUnsupported)
-	}
-	if err := v.strangeParent(); err != nil {
+	if err := v.canCompact(); err != nil {
 		return nil, err
 	}
 	return &compaction{
-		disk: d, leaf: w, opts: opts, nsectors: v.size / SectorSize, toLook: w.space.nallocated * w.img.header.BlockSize,
-		comparison: comparison{buf: make([]byte, bulkBuffer), other: make([]byte, bulkBuffer)},
+		disk: d, leaf: w, opts: opts, comparison: newComparison(),
+		nsectors: v.size / SectorSize, toLook: w.space.nallocated * w.img.header.BlockSize,
 	}, nil
+}
+
+// canCompact is why the leaf can't be compacted.
+func (v *view) canCompact() error {
+	switch m := v.top().img; {
+	case m.footer.Type == Fixed:
+		return fmt.Errorf("%w: a fixed disk has no blocks, and can't be compacted", ErrUnsupported)
+	case m.footer.SavedState != 0:
+		return fmt.Errorf("%w: it belongs to a machine in saved state, and must not be compacted", ErrUnsupported)
+	}
+	return v.strangeParent()
 }
 
 // strangeParent is why what is read below the leaf need not be what its own parents

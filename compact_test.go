@@ -25,9 +25,15 @@ const (
 // compact compacts an image that is a file, closes it, and returns how it was and is.
 func compact(t testing.TB, name string) (before, after []byte) {
 	t.Helper()
-	before, err := os.ReadFile(name)
+	disk, err := vhd.Open(name, nil)
 	require.NoError(t, err)
-	disk, err := vhd.Open(name, &vhd.Options{Writable: true})
+	foretold, err := disk.CompactSize(t.Context(), vhd.CompactOptions{})
+	require.NoError(t, err)
+	unfinished := disk.Chain()[0].NeedsRecovery()
+	require.NoError(t, disk.Close())
+	before, err = os.ReadFile(name)
+	require.NoError(t, err)
+	disk, err = vhd.Open(name, &vhd.Options{Writable: true})
 	require.NoError(t, err)
 	defer func() { _ = disk.Close() }() // of a test that failed
 	content := readAll(t, disk, disk.Size())
@@ -39,6 +45,9 @@ func compact(t testing.TB, name string) (before, after []byte) {
 	after, err = os.ReadFile(name)
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(atOnce, after), "Close changed what was compacted")
+	if !unfinished { // else opening for writing changed it before
+		require.EqualValues(t, foretold, len(after))
+	}
 	return before, after
 }
 

@@ -57,7 +57,7 @@ func (c *compaction) dropBlocks() error {
 	c.at = max((c.at/windowSectors+1)*windowSectors, c.at+spb)
 	return c.eachBlock(first, c.at/spb, func(b *leafBlock) error {
 		c.looked += spb * SectorSize
-		zeros, err := c.isZeros(b)
+		zeros, err := c.isZeros(c.leaf.layer, b.index, b.off, b.bitmap)
 		if zeros {
 			c.leaf.free(b)
 			c.disk.remap(b, 0, spb)
@@ -85,33 +85,6 @@ func (c *compaction) eachBlock(first, end int64, f func(b *leafBlock) error) err
 	return nil
 }
 
-// isZeros says whether all of a block of a disk without a parent reads as zeros.
-func (c *compaction) isZeros(b *leafBlock) (bool, error) {
-	w := c.leaf
-	for first, n := range presentRuns(b.bitmap, c.sectorsOnDisk(b)) {
-		off := w.dataOff(b, first)
-		for from, to := range dataOf(w.data, off, off+n*SectorSize) {
-			for from < to {
-				p := c.buf[:min(to-from, int64(len(zeroBytes)))]
-				if err := w.readData(p, from); err != nil {
-					return false, err
-				}
-				if !isZero(p) {
-					return false, nil
-				}
-				from += int64(len(p))
-			}
-		}
-	}
-	return true, nil
-}
-
-// sectorsOnDisk is how many sectors of a block are in front of the disk's end.
-func (c *compaction) sectorsOnDisk(b *leafBlock) int64 {
-	spb := c.leaf.img.sectorsPerBlock
-	return min(spb, c.disk.view().size/SectorSize-b.index*spb)
-}
-
 // dropWindow drops the sectors of a differencing disk that the images below have
 // too, of the window that is looked at, and the blocks that have none any more.
 //
@@ -135,7 +108,7 @@ func (c *compaction) dropWindow() error {
 	c.at = (window + 1) * windowSectors
 	return c.eachBlock(first, (c.at+spb-1)/spb, func(b *leafBlock) error {
 		c.looked += min(spb, windowSectors) * SectorSize
-		if !anySet(b.bitmap, 0, c.sectorsOnDisk(b)) {
+		if !anySet(b.bitmap, 0, c.leaf.img.sectorsOnDisk(b.index)) {
 			c.leaf.free(b)
 		}
 		return nil
@@ -171,6 +144,32 @@ type comparison struct {
 	view       *view
 	top, below mapBuilder
 	buf, other []byte
+}
+
+func newComparison() comparison {
+	return comparison{buf: make([]byte, bulkBuffer), other: make([]byte, bulkBuffer)}
+}
+
+// isZeros says whether a block of a disk without a parent, whose bitmap is at off,
+// reads as zeros.
+func (c *comparison) isZeros(l *layer, block, off int64, bitmap []byte) (bool, error) {
+	off += l.img.bitmapArea
+	for first, n := range presentRuns(bitmap, l.img.sectorsOnDisk(block)) {
+		end := min(off+(first+n)*SectorSize, l.img.footerOff) // the last block may be cut off
+		for from, to := range dataOf(l.data, off+first*SectorSize, end) {
+			for from < to {
+				p := c.buf[:min(to-from, int64(len(zeroBytes)))]
+				if err := l.readData(p, from); err != nil {
+					return false, err
+				}
+				if !isZero(p) {
+					return false, nil
+				}
+				from += int64(len(p))
+			}
+		}
+	}
+	return true, nil
 }
 
 // compare calls same, in order, for what the leaf has of a window and reads the

@@ -63,7 +63,7 @@ var operations = []*operation{
 	},
 	{
 		name: "compact", often: 2, letsOthersIn: 1, run: (*world).compact,
-		short: []string{"compact", "compact | 0 write 512+512"},
+		short: []string{"compact"},
 	},
 	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
 }
