@@ -46,7 +46,7 @@ func compact(t testing.TB, name string) (before, after []byte) {
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(atOnce, after), "Close changed what was compacted")
 	if !unfinished { // else opening for writing changed it before
-		require.EqualValues(t, foretold, len(after))
+		require.Len(t, after, int(foretold))
 	}
 	return before, after
 }
@@ -118,10 +118,10 @@ func TestCompactDropsBlocksOfZerosAndClosesTheHoles(t *testing.T) {
 	img := compactDisk('a', 0, 'c', 0, 0, 'f')
 	img.WriteFile(t, name)
 	before, after := compact(t, name)
-	require.Equal(t, len(before)-3*compactSlot, len(after))
+	require.Len(t, after, len(before)-3*compactSlot)
 	require.Equal(t, img.Content(t, nil), vhdtest.Qemu.Content(t, name))
 	for _, block := range []int{1, 3, 4} {
-		require.Equal(t, uint32(vhdtest.Unallocated), vhdtest.Entry(t, after, block))
+		require.Equal(t, vhdtest.Unallocated, vhdtest.Entry(t, after, block))
 	}
 	for _, block := range []int{0, 2} {
 		require.Equal(t, vhdtest.Entry(t, before, block), vhdtest.Entry(t, after, block), "what is in its place stays there")
@@ -140,8 +140,8 @@ func TestCompactDropsSectorsThatTheParentHasToo(t *testing.T) {
 	)
 	name := writeChain(t, base, leaf)
 	before, after := compact(t, name)
-	require.Equal(t, len(before)-compactSlot, len(after))
-	require.Equal(t, uint32(vhdtest.Unallocated), vhdtest.Entry(t, after, 0))
+	require.Len(t, after, len(before)-compactSlot)
+	require.Equal(t, vhdtest.Unallocated, vhdtest.Entry(t, after, 0))
 	require.Equal(t, []int{7, 8, 9}, presentIn(t, after, 1))
 	require.Equal(t, leaf.Content(t, base.Content(t, nil)), vhdtest.SevenZip.Content(t, name))
 	requireCompact(t, name)
@@ -165,7 +165,7 @@ func TestZeroOverDataThenCompactStaysZero(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, presentIn(t, after, 0), compactBlock/512)
 	require.Len(t, presentIn(t, after, 1), compactBlock/512)
-	require.Equal(t, uint32(vhdtest.Unallocated), vhdtest.Entry(t, after, 2))
+	require.Equal(t, vhdtest.Unallocated, vhdtest.Entry(t, after, 2))
 	requireCompact(t, name)
 }
 
@@ -179,9 +179,9 @@ func TestCompactDropsZerosBehindTheEndOfASmallerParent(t *testing.T) {
 	leaf.Size = 3*compactBlock + 5*512
 	name := writeChain(t, base, leaf)
 	before, after := compact(t, name)
-	require.Equal(t, len(before)-compactSlot, len(after))
+	require.Len(t, after, len(before)-compactSlot)
 	require.Len(t, presentIn(t, after, 0), compactBlock/512)
-	require.Equal(t, uint32(vhdtest.Unallocated), vhdtest.Entry(t, after, 2))
+	require.Equal(t, vhdtest.Unallocated, vhdtest.Entry(t, after, 2))
 	require.Equal(t, 0, presentIn(t, after, 3)[0])
 	requireCompact(t, name)
 }
@@ -195,7 +195,7 @@ func TestCompactDropsABlockThatHasOnlySectorsBehindTheDisksEnd(t *testing.T) {
 	leaf.Size = compactBlock + 3*512
 	name := writeChain(t, base, leaf)
 	before, after := compact(t, name)
-	require.Equal(t, len(before)-compactSlot, len(after))
+	require.Len(t, after, len(before)-compactSlot)
 	requireCompact(t, name)
 }
 
@@ -206,8 +206,8 @@ func TestCompactGoesByTheBitmapsOfADiskWithoutAParent(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "x.vhd")
 	img.WriteFile(t, name)
 	before, after := compact(t, name)
-	require.Equal(t, len(before)-compactSlot, len(after))
-	require.Equal(t, uint32(vhdtest.Unallocated), vhdtest.Entry(t, after, 0))
+	require.Len(t, after, len(before)-compactSlot)
+	require.Equal(t, vhdtest.Unallocated, vhdtest.Entry(t, after, 0))
 	at, was := vhdtest.Entry(t, after, 1)*512, vhdtest.Entry(t, before, 1)*512
 	require.Less(t, at, was)
 	require.True(t, bytes.Equal(before[was:was+512+compactBlock], after[at:at+512+compactBlock]), "a block is moved with all that is in it")
@@ -290,7 +290,7 @@ func TestCompactGivesBackWhatIsBehindTheLastBlock(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "x.vhd")
 	img.WriteFile(t, name)
 	before, after := compact(t, name)
-	require.Equal(t, len(before)-9*4096, len(after))
+	require.Len(t, after, len(before)-9*4096)
 	requireCompact(t, name)
 }
 
@@ -303,7 +303,7 @@ func TestCompactLeavesWhatItDoesNotKnowAsItWas(t *testing.T) {
 	leaf.Locators[5].AfterBAT = true
 	name := writeChain(t, base, leaf)
 	before, after := compact(t, name)
-	require.Equal(t, len(before)-compactSlot, len(after))
+	require.Len(t, after, len(before)-compactSlot)
 	table := 3 * 4
 	first := int64(vhdtest.Entry(t, before, 0)) * 512
 	at := bytes.Index(before, vhdtest.Header(t, before)) + 1024
@@ -396,7 +396,7 @@ func TestWhatTheParentCanNotGiveIsKept(t *testing.T) {
 	after, err := os.ReadFile(name)
 	require.NoError(t, err)
 	require.Len(t, presentIn(t, after, 0), compactBlock/512)
-	require.Equal(t, uint32(vhdtest.Unallocated), vhdtest.Entry(t, after, 1))
+	require.Equal(t, vhdtest.Unallocated, vhdtest.Entry(t, after, 1))
 }
 
 func TestWhatCanNotBeCompactedIsRefused(t *testing.T) {
