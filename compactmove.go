@@ -165,6 +165,7 @@ func (c *compaction) copyBlock(b *leafBlock, off int64) error {
 func (c *compaction) copyData(to, from, n int64) error {
 	f := c.leaf.file
 	if own, ok := f.(*os.File); ok && n >= kernelCopyFrom {
+		defer beginSync(own, to, n) // while the next block is copied
 		moved := int64(copyInKernel(own, to, own, from, int(n)))
 		to, from, n = to+moved, from+moved, n-moved
 	}
