@@ -106,7 +106,7 @@ crash: ## Lose power in all short workloads and in random programs, until STATES
 
 .PHONY: kill
 kill: ## Kill a writing process KILLS times
-	VHD_KILLS=$(KILLS) $(GO) test -v -timeout 2h -run '^TestAKilledWriter' .
+	VHD_KILLS=$(KILLS) $(GO) test -v -timeout 2h -run '^TestAKilled' .
 
 .PHONY: hostile
 hostile: ## Compare what becomes of hostile images with other readers

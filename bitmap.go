@@ -37,6 +37,19 @@ func setBits(bitmap []byte, bit, n int64) {
 	}
 }
 
+// clearBits clears n bits of bitmap from bit on.
+func clearBits(bitmap []byte, bit, n int64) {
+	for ; n > 0 && bit%8 != 0; bit, n = bit+1, n-1 {
+		bitmap[bit/8] &^= 0x80 >> (bit % 8)
+	}
+	for ; n >= 8; bit, n = bit+8, n-8 {
+		bitmap[bit/8] = 0
+	}
+	for ; n > 0; bit, n = bit+1, n-1 {
+		bitmap[bit/8] &^= 0x80 >> (bit % 8)
+	}
+}
+
 // allSet says whether n bits of bitmap are set, from bit on.
 func allSet(bitmap []byte, bit, n int64) bool {
 	for ; n > 0; bit, n = bit+1, n-1 {
@@ -72,12 +85,21 @@ func anySet(bitmap []byte, bit, end int64) bool {
 // absentRuns yields the runs, of n sectors from first on, whose bits are clear
 // among the first nsectors. A long one may come in pieces.
 func absentRuns(bitmap []byte, nsectors int64) iter.Seq2[int64, int64] {
+	return bitRuns(bitmap, nsectors, (*sectorSet).nextAbsent)
+}
+
+// presentRuns yields those whose bits are set.
+func presentRuns(bitmap []byte, nsectors int64) iter.Seq2[int64, int64] {
+	return bitRuns(bitmap, nsectors, (*sectorSet).next)
+}
+
+func bitRuns(bitmap []byte, nsectors int64, next func(s *sectorSet, first, end int) (start, n int)) iter.Seq2[int64, int64] {
 	return func(yield func(first, n int64) bool) {
 		for window := int64(0); window < nsectors; window += windowSectors {
 			end := int(min(windowSectors, nsectors-window))
 			var present sectorSet
 			present.addBitmap(bitmap[window/8:], 0, end)
-			for start, n := present.nextAbsent(0, end); n > 0; start, n = present.nextAbsent(start+n, end) {
+			for start, n := next(&present, 0, end); n > 0; start, n = next(&present, start+n, end) {
 				if !yield(window+int64(start), int64(n)) {
 					return
 				}

@@ -25,13 +25,7 @@ func (k *checkup) checkBitmaps() (ok bool, err error) {
 }
 
 // isShort says whether the disk ends inside a block.
-func (k *checkup) isShort(block int64) bool { return k.sectorsOnDisk(block) < k.m.sectorsPerBlock }
-
-// sectorsOnDisk is how many sectors of a block are in front of the disk's end.
-func (k *checkup) sectorsOnDisk(block int64) int64 {
-	m := k.m
-	return min(m.sectorsPerBlock, (m.footer.CurrentSize-block*m.header.BlockSize)/SectorSize)
-}
+func (k *checkup) isShort(block int64) bool { return k.m.sectorsOnDisk(block) < k.m.sectorsPerBlock }
 
 func (k *checkup) wantsBitmap(block int64) bool {
 	m := k.m
@@ -52,7 +46,7 @@ func (k *checkup) checkBitmap(b placedBlock) error {
 	if err := readFull(m.file, bitmap, off); err != nil {
 		return inPart(inBitmap, off, err)
 	}
-	nsectors := k.sectorsOnDisk(b.index())
+	nsectors := k.m.sectorsOnDisk(b.index())
 	if anySet(bitmap, m.sectorsPerBlock, m.bitmapArea*8) && !k.isMore("bitmap-padding") {
 		k.add("bitmap-padding", off, "The sector bitmap of block %d has bits set behind that of the block's last sector.", b.index())
 	}

@@ -1,6 +1,7 @@
 package vhd_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -54,6 +55,8 @@ type stampTest struct {
 	disk    *vhd.Disk
 	written []atomic.Uint64 // the last generation of each sector whose write has returned
 	failed  atomic.Bool
+
+	compacts bool // it is compacted meanwhile, and much of what is written is the parent's
 }
 
 const (
@@ -86,7 +89,18 @@ func (s *stampTest) run(t *testing.T, rounds int) {
 }
 
 func (s *stampTest) step(rng *rand.Rand, worker int, generation uint64) error {
-	switch rng.IntN(16) {
+	switch step := rng.IntN(16); {
+	case s.compacts && step < 2:
+		return s.disk.Compact(context.Background(), vhd.CompactOptions{})
+	case s.compacts && step < 6:
+		return s.write(rng, worker, 1)
+	default:
+		return s.anyStep(rng, worker, generation, step)
+	}
+}
+
+func (s *stampTest) anyStep(rng *rand.Rand, worker int, generation uint64, step int) error {
+	switch step {
 	case 0:
 		return s.disk.Sync()
 	case 1, 2:
@@ -327,7 +341,9 @@ func raceWithClose(t *testing.T, disk *vhd.Disk, worker int) {
 		case 2:
 			err = disk.Sync()
 		default:
-			if err = disk.WriteZeroes(off, 9000%(1<<20-off)); err == nil {
+			if worker == 7 {
+				err = disk.Compact(t.Context(), vhd.CompactOptions{})
+			} else if err = disk.WriteZeroes(off, 9000%(1<<20-off)); err == nil {
 				for _, err = range disk.Extents(0, 1<<20) {
 					if err != nil {
 						break

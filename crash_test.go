@@ -189,7 +189,7 @@ func (r *crashRun) lookAtImage(state *vhdtest.MemFS, name string, p *promise) (c
 	if torn {
 		r.torn++
 	}
-	if r.mustHaveFooter() && disk.Chain()[0].NeedsRecovery() {
+	if r.mustHaveFooter(name) && disk.Chain()[0].NeedsRecovery() {
 		return nil, errors.New("a footer is not there, though appends persist in order, or the disk was closed well")
 	}
 	if err := disk.Close(); err != nil {
@@ -204,9 +204,9 @@ func (r *crashRun) lookAtImage(state *vhdtest.MemFS, name string, p *promise) (c
 // mustHaveFooter says that no crash takes the end footer away: the disk was
 // closed, or appends persist in order, nothing worse happens, and it was there in
 // the beginning, or has been mended.
-func (r *crashRun) mustHaveFooter() bool {
+func (r *crashRun) mustHaveFooter(name string) bool {
 	leaf := r.world.leaf
-	return r.closedWell || !r.world.merging && leaf.storage.Order != vhdtest.AnyOrder && !r.faulty && (!leaf.unfinished || r.world.disk != nil)
+	return r.closedWell && r.world.below[name] == nil || !r.world.merging && leaf.storage.Order != vhdtest.AnyOrder && !r.faulty && (!leaf.unfinished || r.world.disk != nil)
 }
 
 // lookAtMade looks at the image that create makes: it is there whole, or not at

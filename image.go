@@ -405,6 +405,11 @@ func (m *Image) readLocators(start []byte) {
 // blockBytes is what a block takes in the file: its bitmap and its data.
 func (m *Image) blockBytes() int64 { return m.bitmapArea + m.header.BlockSize }
 
+// sectorsOnDisk is how many sectors of a block are in front of the disk's end.
+func (m *Image) sectorsOnDisk(block int64) int64 {
+	return min(m.sectorsPerBlock, m.footer.CurrentSize/SectorSize-block*m.sectorsPerBlock)
+}
+
 // blockOff checks a BAT entry and returns the offset of its block's bitmap. A
 // block's bitmap must be in front of the footer, and nothing of the block in
 // metadata.

@@ -5,6 +5,7 @@ package vhd_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,22 +45,25 @@ var killPrograms = []struct {
 }{
 	{"write", (*killVictim).runWrites},
 	{"write beside Sync", (*killVictim).runWritesBesideSync},
+	{"compact", (*killVictim).runCompact},
 }
 
 // What a victim says.
 const (
-	saysCreating = "creating"
-	saysCreated  = "created"
-	saysOpening  = "opening"
-	saysOpened   = "opened"
-	saysWriting  = "writing" // off, n and version follow
-	saysZeroing  = "zeroing" // off and n follow
-	saysDone     = "done"    // with either
-	saysSyncing  = "syncing"
-	saysSynced   = "synced"
-	saysClosing  = "closing"
-	saysClosed   = "closed"
-	saysTouching = "touching" // a file is written to, cut, synced or removed: inside one of the above
+	saysCreating   = "creating"
+	saysCreated    = "created"
+	saysOpening    = "opening"
+	saysOpened     = "opened"
+	saysWriting    = "writing" // off, n and version follow
+	saysZeroing    = "zeroing" // off and n follow
+	saysDone       = "done"    // with either
+	saysSyncing    = "syncing"
+	saysSynced     = "synced"
+	saysClosing    = "closing"
+	saysClosed     = "closed"
+	saysCompacting = "compacting"
+	saysCompacted  = "compacted"
+	saysTouching   = "touching" // a file is written to, cut, synced or removed: inside one of the above
 )
 
 // said is one thing that a victim said.
@@ -224,10 +228,31 @@ func (v *killVictim) runWritesBesideSync() error {
 	return errors.Join(err, <-synced)
 }
 
+// runCompact writes, much of it what the parent has there or zeros, and compacts.
+func (v *killVictim) runCompact() error {
+	for range 1 + v.rng.IntN(3) {
+		for range 2 + v.rng.IntN(16) {
+			if err := v.change(); err != nil {
+				return err
+			}
+		}
+		err := v.do(said{what: saysCompacting}, saysCompacted, func() error {
+			return v.disk.Compact(context.Background(), vhd.CompactOptions{})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // change writes or zeroes somewhere.
 func (v *killVictim) change() error {
 	s := said{what: saysWriting, version: v.Version}
 	v.Version++
+	if v.Program == "compact" && v.rng.IntN(2) == 0 {
+		s.version = 0 // the parent's
+	}
 	most := int64(48 << 10)
 	if v.rng.IntN(4) == 0 {
 		s, most = said{what: saysZeroing}, 256<<10
@@ -312,9 +337,9 @@ func (m *killModel) hear(s said) {
 		m.change(s.data(), s.off)
 	case saysDone:
 		m.changing = said{}
-	case saysSyncing, saysClosing:
+	case saysSyncing, saysClosing, saysCompacting:
 		m.beginSync()
-	case saysSynced, saysClosed:
+	case saysSynced, saysClosed, saysCompacted:
 		for sector, at := range m.syncing {
 			m.versions[sector] = m.versions[sector][at:]
 		}
@@ -362,6 +387,7 @@ func (m *killModel) requireSeen(t testing.TB, content []byte, when string) {
 // killImage is an image that victim after victim works on.
 type killImage struct {
 	t          *testing.T
+	program    string // of all victims; empty: one that writes
 	rng        *rand.Rand
 	dir        string
 	blockSize  int64
@@ -424,7 +450,11 @@ func (k *killImage) aim(touching bool) aim {
 	if !k.exists() {
 		return aim{saysCreating, 0, within}
 	}
-	switch at := []string{"", saysOpening, saysWriting, saysZeroing, saysSyncing, saysClosing}[k.rng.IntN(6)]; at {
+	ats := []string{"", saysOpening, saysWriting, saysZeroing, saysSyncing, saysClosing}
+	if k.program == "compact" {
+		ats, within = []string{"", saysClosing, saysCompacting, saysCompacting, saysCompacting, saysCompacting, saysCompacting}, 2*within
+	}
+	switch at := ats[k.rng.IntN(len(ats))]; at {
 	case "":
 		return aim{at, k.rng.IntN(40), 0}
 	case saysOpening, saysClosing:
@@ -449,12 +479,20 @@ func (a *aim) hits(what string) bool {
 	return false
 }
 
+// drawProgram is what the next victim does: what the image is for, or any of the others.
+func (k *killImage) drawProgram() string {
+	if k.program != "" {
+		return k.program
+	}
+	return killPrograms[k.rng.IntN(2)].name
+}
+
 // round lets a victim work, and kills it. It says whether the victim died of that,
 // and in what.
 func (k *killImage) round() (killed bool, phase string) {
 	k.t.Helper()
 	orders := victimOrders{
-		Program: killPrograms[k.rng.IntN(len(killPrograms))].name, Dir: k.dir, Seed: k.rng.Uint64(), Version: k.version,
+		Program: k.drawProgram(), Dir: k.dir, Seed: k.rng.Uint64(), Version: k.version,
 		Create: !k.exists(), Parent: k.parent, BlockSize: k.blockSize, Touching: k.rng.IntN(2) == 0,
 	}
 	k.version += 1000
@@ -579,13 +617,25 @@ func (k *killImage) requireOthersRead(t *testing.T) {
 }
 
 func TestAKilledWriterLeavesWhatIsPromised(t *testing.T) {
+	killVictims(t, "", func(c killTally) int { return c.inTheMiddle })
+}
+
+func TestAKilledCompactionLeavesWhatIsPromised(t *testing.T) {
+	killVictims(t, "compact", func(c killTally) int { return c.phases[saysCompacting] })
+}
+
+// killVictims kills victims with a program, or those that write, until enough of
+// the kills count.
+func killVictims(t *testing.T, program string, counts func(killTally) int) {
+	t.Helper()
 	needAgain(t)
 	var tally killTally
 	kills := wanted(t, "VHD_KILLS", 200, killsPerImage)
-	for seed := uint64(0); tally.inTheMiddle < kills; seed++ {
+	for seed := uint64(0); counts(tally) < kills; seed++ {
 		require.LessOrEqual(t, seed, uint64(kills), "victims are not killed: %v", tally)
 		require.True(t, t.Run(fmt.Sprintf("image %d", seed), func(t *testing.T) {
 			k := newKillImage(t, seed)
+			k.program = program
 			for range killsPerImage {
 				tally.add(k.round())
 			}
@@ -628,7 +678,7 @@ func (c killTally) String() string {
 func (k *killImage) requireGoesOn() {
 	k.t.Helper()
 	orders := victimOrders{
-		Program: killPrograms[0].name, Dir: k.dir, Seed: k.rng.Uint64(), Version: k.version,
+		Program: k.drawProgram(), Dir: k.dir, Seed: k.rng.Uint64(), Version: k.version,
 		Create: !k.exists(), Parent: k.parent, BlockSize: k.blockSize,
 	}
 	require.False(k.t, k.hunt(orders, aim{at: "never"}))

@@ -128,6 +128,22 @@ func (w *leaf) set(b *leafBlock, inBlock, n int64) bool {
 	return true
 }
 
+// clear notes that n sectors of the block are not there any more, since they read
+// the same without. Until the file says so too, what it has of them may be
+// written over, as with sectors that are there (W1).
+func (w *leaf) clear(b *leafBlock, inBlock, n int64) {
+	clearBits(b.bitmap, inBlock, n)
+	w.touch(b, inBlock, n)
+}
+
+// move notes that the block is at off now, where all of its sectors that are there
+// were copied to. Nobody gets its former space before the file says so too (W6).
+func (w *leaf) move(b *leafBlock, off int64) {
+	w.freed = append(w.freed, b.off)
+	b.off = off
+	w.touch(b, 0, w.img.sectorsPerBlock)
+}
+
 // free takes the block's space away. Nobody gets it before the file says so
 // too (W6).
 func (w *leaf) free(b *leafBlock) {

@@ -59,8 +59,9 @@ type chainMachine struct {
 	model *vhdtest.Model
 	names []string // base first
 	sums  map[string][sha256.Size]byte
-	// Of these sectors a part was zeroed: who holds them is the engine's choice.
-	partlyZeroed map[int64]bool
+	// Of these sectors a part was zeroed: who holds them is the engine's choice. With the number of the lowest leaf
+	// where that was done: what is written over them in a later one may be dropped again.
+	partlyZeroed map[int64]int
 	sparseBase   bool // whole blocks of the base are present where one sector was written
 	blockSize    int64
 	writes       uint64
@@ -69,7 +70,7 @@ type chainMachine struct {
 func newChainMachine(t *rapid.T, fsys vhd.FS, prefix string) *chainMachine {
 	return &chainMachine{
 		opts:   vhd.Options{FS: fsys, Writable: true, CacheSize: rapid.SampledFrom([]int64{0, 0, 1, 700}).Draw(t, "cache")},
-		prefix: prefix, sums: map[string][sha256.Size]byte{}, partlyZeroed: map[int64]bool{},
+		prefix: prefix, sums: map[string][sha256.Size]byte{}, partlyZeroed: map[int64]int{},
 	}
 }
 
@@ -90,6 +91,8 @@ func (c *chainMachine) run(t *rapid.T) {
 		"new child":       c.newChild,
 		"snapshot":        c.snapshot,
 		"export":          c.export,
+		"revert":          c.revert,
+		"compact":         c.compact,
 		"pass the end":    c.passTheEnd,
 		"read at the end": c.readAtTheEnd,
 	})
@@ -228,7 +231,9 @@ func (c *chainMachine) write(t *rapid.T) {
 	_, err = c.model.WriteAt(p, off)
 	require.NoError(t, err)
 	for sector := off / vhd.SectorSize; n > 0 && sector <= (off+n-1)/vhd.SectorSize; sector++ {
-		delete(c.partlyZeroed, sector)
+		if c.partlyZeroed[sector] == len(c.names) {
+			delete(c.partlyZeroed, sector)
+		}
 	}
 }
 
@@ -267,9 +272,44 @@ func (c *chainMachine) zero(t *rapid.T, off, n int64) {
 	require.NoError(t, c.disk.WriteZeroes(off, n))
 	require.NoError(t, c.model.WriteZeroes(off, n))
 	if n > 0 {
-		c.partlyZeroed[off/vhd.SectorSize] = true
-		c.partlyZeroed[(off+n-1)/vhd.SectorSize] = true
+		for _, sector := range []int64{off / vhd.SectorSize, (off + n - 1) / vhd.SectorSize} {
+			if c.partlyZeroed[sector] == 0 {
+				c.partlyZeroed[sector] = len(c.names)
+			}
+		}
 	}
+}
+
+// revert writes what is below the leaf.
+func (c *chainMachine) revert(t *rapid.T) {
+	off, n := c.span(t)
+	p := c.model.Below()[off:][:n]
+	t.Logf("revert %d at %d", n, off)
+	_, err := c.disk.WriteAt(p, off)
+	require.NoError(t, err)
+	_, err = c.model.WriteAt(p, off)
+	require.NoError(t, err)
+}
+
+// compact makes the leaf as small as it can be: nothing is left that a check would find to be given back, and
+// compacting again changes nothing.
+func (c *chainMachine) compact(t *rapid.T) {
+	err := c.disk.Compact(t.Context(), vhd.CompactOptions{})
+	if len(c.names) == 1 && !c.sparseBase {
+		require.ErrorIs(t, err, vhd.ErrUnsupported)
+		return
+	}
+	require.NoError(t, err)
+	c.model.Compact(c.blockSize)
+	name := c.names[len(c.names)-1]
+	before := c.sum(t, name)
+	require.NoError(t, c.disk.Compact(t.Context(), vhd.CompactOptions{}))
+	require.Equal(t, before, c.sum(t, name), "compacted twice")
+	opts := vhd.CheckOptions{Options: c.opts}
+	opts.Writable, opts.Lock = false, vhd.LockNone
+	report, err := vhd.Check(t.Context(), name, opts)
+	require.NoError(t, err)
+	require.Empty(t, report.Findings)
 }
 
 func (c *chainMachine) sync(t *rapid.T) { require.NoError(t, c.disk.Sync()) }
@@ -414,7 +454,7 @@ func (c *chainMachine) checkOwners(t *rapid.T, e vhd.Extent) {
 	for sector := e.Offset / vhd.SectorSize; sector*vhd.SectorSize < e.Offset+e.Length; sector++ {
 		owner, certain := c.model.Owner(sector)
 		switch {
-		case owner == e.Depth || !certain || c.partlyZeroed[sector]:
+		case owner == e.Depth || !certain || c.partlyZeroed[sector] > 0:
 		case owner == vhdtest.NoOwner && e.Depth == base && c.sparseBase: // its whole block is
 		default:
 			require.Failf(t, "wrong depth", "sector %d is in %v, and in depth %d of the model", sector, e, owner)

@@ -65,22 +65,9 @@ func footerAt(off int64) int64 {
 // is the look that only writers take: blocks that overlap each other or
 // metadata make the image ErrCorrupt.
 func (m *Image) takeInventory() (space, error) {
-	offs, err := m.blockOffs()
+	s, offs, taken, err := m.takeStock()
 	if err != nil {
 		return space{}, err
-	}
-	if err := m.findBatmap(offs); err != nil {
-		return space{}, err
-	}
-	taken, err := m.takenByOthers()
-	if err != nil {
-		return space{}, err
-	}
-	s := space{fresh: m.footerOff + footerSize, nallocated: int64(len(offs)), next: m.behindAll(offs, taken)}
-	for i := 1; i < len(offs); i++ {
-		if offs[i] < offs[i-1]+m.blockBytes() {
-			return space{}, m.overlap(offs[i])
-		}
 	}
 	for from, to := range m.freeSpace(offs, taken) {
 		if int64(len(offs)+len(s.freeSlots)) >= m.nblocks {
@@ -89,6 +76,27 @@ func (m *Image) takeInventory() (space, error) {
 		s.freeSlots = m.appendSlots(s.freeSlots, from, to)
 	}
 	return s, nil
+}
+
+// takeStock is takeInventory without free slots. It also returns what they follow
+// from: the offsets of all blocks, in order, and what else is taken.
+func (m *Image) takeStock() (s space, offs []int64, taken []span, err error) {
+	if offs, err = m.blockOffs(); err != nil {
+		return space{}, nil, nil, err
+	}
+	if err := m.findBatmap(offs); err != nil {
+		return space{}, nil, nil, err
+	}
+	if taken, err = m.takenByOthers(); err != nil {
+		return space{}, nil, nil, err
+	}
+	for i := 1; i < len(offs); i++ {
+		if offs[i] < offs[i-1]+m.blockBytes() {
+			return space{}, nil, nil, m.overlap(offs[i])
+		}
+	}
+	s = space{fresh: m.footerOff + footerSize, nallocated: int64(len(offs)), next: m.behindAll(offs, taken)}
+	return s, offs, taken, nil
 }
 
 // behindAll is where the last ends of blocks, at offs, and of what else is taken.

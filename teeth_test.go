@@ -71,7 +71,11 @@ var mistakes = []mistake{
 		{"flush.go", published, `
 		if err := d.writeUnreachable(e); err != nil {`},
 	}},
-	{"W6: freed space reused early", []edit{{"leaf.go", `w.freed = append(w.freed, b.off)`, `w.release(b.off)`}}},
+	{"W6: freed space reused early", []edit{{"leaf.go", `
+	w.freed = append(w.freed, b.off)
+	b.off, b.bitmap`, `
+	w.release(b.off)
+	b.off, b.bitmap`}}},
 	{"W6: what was freed beside a sync reused with what it freed", []edit{{"flush.go", `
 	w.nflushing = 0
 	w.trimClean()`, `
@@ -128,6 +132,16 @@ var mistakes = []mistake{
 		err = nil`}}},
 	{"a snapshot of what is not durable", []edit{{"snapshot.go", `if err := d.settle(); err != nil {`, `if err := error(nil); err != nil {`}}},
 	{"a snapshot, and writes to what is below", []edit{{"snapshot.go", `d.current.Store(after)`, `_ = after`}}},
+	{"W6: dropped blocks' space taken by moved ones early", []edit{
+		{"compactmove.go", `if err := d.flush(heldLock{}); err != nil {`, `if err := error(nil); err != nil {`},
+		{"compactmove.go", `
+	w.space = s`, `
+	s.freeSlots, w.freed = append(s.freeSlots, w.freed...), nil
+	w.space = s`},
+	}},
+	{"W8: zeros over a parent's data dropped", []edit{{"compactdrop.go", `
+	return c.findEqual(e, under, each)`, `
+	return c.findZeros(e, each)`}}},
 	{"a new file's name before its content", []edit{{"create.go", `err = f.Sync()`, `err = nil`}}},
 	{"a new file without a sync of its directory", []edit{{"create.go", `if err := d.fs.SyncDir(d.dir); err != nil {`, `if err := error(nil); err != nil {`}}},
 }

@@ -62,6 +62,14 @@ var operations = []*operation{
 	{ // whose piece says which images: see levels
 		name: "merge", often: 3, most: 48 << 10, alone: true, run: (*world).merge, short: []string{"merge 0+512"},
 	},
+	{
+		name: "revert", often: 2, most: 48 << 10, run: (*world).revert,
+		short: []string{"revert 0+2048"},
+	},
+	{
+		name: "compact", often: 2, letsOthersIn: 1, run: (*world).compact,
+		short: []string{"compact"},
+	},
 	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
 }
 
@@ -326,6 +334,31 @@ func (w *world) zero(s step) error {
 	err := w.disk.WriteZeroes(int64(s.off), int64(s.n))
 	if err != nil {
 		w.promise.failed(s.off, s.n)
+	}
+	return err
+}
+
+// revert writes what is below the leaf: what is there then is there for nothing.
+func (w *world) revert(s step) error {
+	p := w.leaf.below[s.off:][:s.n]
+	w.promise.writing(p, s.off)
+	done, err := w.disk.WriteAt(p, int64(s.off))
+	if err != nil {
+		w.promise.failed(s.off+done, s.n-done)
+	}
+	return err
+}
+
+// compact makes the leaf as small as it can be. That makes durable what was
+// written.
+func (w *world) compact(step) error {
+	mark := w.promise.mark()
+	err := w.disk.Compact(context.Background(), vhd.CompactOptions{})
+	if w.disk.Chain()[0].Footer().Type == vhd.Fixed && errors.Is(err, vhd.ErrUnsupported) {
+		return nil
+	}
+	if err == nil {
+		w.promise.synced(mark)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package vhdtest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 )
@@ -123,6 +124,31 @@ func (m *Model) Content() []byte {
 		copy(content[sector*SectorSize:], m.merged(sector))
 	}
 	return content
+}
+
+// Below is what the leaf would read as if nothing had ever been written to it.
+func (m *Model) Below() []byte {
+	bare := &Model{append(slices.Clone(m.layers[:m.Depth()]), newLayer(m.Size()))}
+	return bare.Content()
+}
+
+// Compact makes untouched what reads the same without the leaf: sectors of a leaf that has parents, whole blocks of
+// one that has none.
+func (m *Model) Compact(blockSize int64) {
+	unit := int64(SectorSize)
+	if m.Depth() == 0 {
+		unit = blockSize
+	}
+	now, below := m.Content(), m.Below()
+	for off := int64(0); off < m.Size(); off += unit {
+		end := min(off+unit, m.Size())
+		if !bytes.Equal(now[off:end], below[off:end]) {
+			continue
+		}
+		for sector := off / SectorSize; sector*SectorSize < end; sector++ {
+			m.leaf().states[sector] = untouched
+		}
+	}
 }
 
 // Owner is the depth, 0 for the leaf, of the layer that must serve the sector, or NoOwner where none needs

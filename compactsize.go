@@ -1,0 +1,168 @@
+package vhd
+
+import (
+	"context"
+	"slices"
+)
+
+// CompactSize is the size that Compact leaves of the leaf's file, in bytes, as it
+// would find the disk now: what is the difference to FileSize can be given back. It
+// changes nothing, and the disk may be open read-only. Of a disk that is open for
+// writing, what was written is made durable first. Progress is told the bytes of
+// blocks that were looked at.
+//
+// Errors are those of Compact, but for ErrReadOnly.
+func (d *Disk) CompactSize(ctx context.Context, opts CompactOptions) (int64, error) {
+	if err := d.Sync(); err != nil {
+		return 0, err
+	}
+	p, err := d.planCompaction()
+	if err != nil {
+		return 0, d.opError(err)
+	}
+	all := int64(len(p.blocks)) * p.layer.img.header.BlockSize
+	for i, b := range p.blocks {
+		if err := ctx.Err(); err != nil {
+			return 0, d.opError(err)
+		}
+		if err := p.look(b); err != nil {
+			return 0, d.opError(err)
+		}
+		if opts.Progress != nil {
+			opts.Progress(int64(i+1)*p.layer.img.header.BlockSize, all)
+		}
+	}
+	return p.size()
+}
+
+// compactPlan is what a compaction would do.
+type compactPlan struct {
+	disk   *Disk
+	layer  *layer
+	blocks []placedBlock // of the leaf, by index
+	kept   []int64       // offsets of those that have to stay
+	comparison
+
+	window int64 // that was compared last; -1: none
+	own    sectorSet
+}
+
+func (d *Disk) planCompaction() (*compactPlan, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	v := d.view()
+	if err := v.canCompact(); err != nil {
+		return nil, err
+	}
+	p := &compactPlan{disk: d, layer: v.top(), comparison: newComparison(), window: -1}
+	most := p.layer.img.mostBlocks()
+	err := p.layer.img.eachBlock(func(block int64, e batEntry) error {
+		if _, err := p.layer.img.blockOff(block, e); err != nil {
+			return err
+		}
+		if p.blocks = append(p.blocks, placeBlock(block, e)); int64(len(p.blocks)) > most {
+			return p.layer.img.corruptEntry(block, e, "fewer blocks: they overlap")
+		}
+		return nil
+	})
+	return p, err
+}
+
+// look finds out whether a block has to stay.
+func (p *compactPlan) look(b placedBlock) error {
+	p.disk.mu.RLock()
+	defer p.disk.mu.RUnlock()
+	keeps := p.needs
+	if p.layer.img.footer.Type != Differencing {
+		keeps = p.hasData
+	}
+	kept, err := keeps(b)
+	if kept {
+		p.kept = append(p.kept, b.off())
+	}
+	return err
+}
+
+// hasData says whether a block of a disk without a parent is more than zeros.
+func (p *compactPlan) hasData(b placedBlock) (bool, error) {
+	bitmap := make([]byte, bitmapBytes(p.layer.img.sectorsPerBlock))
+	if err := readFull(p.layer.data, bitmap, b.off()); err != nil {
+		return false, inPart("sector bitmap", b.off(), err)
+	}
+	zeros, err := p.isZeros(p.layer, b.index(), b.off(), bitmap)
+	return !zeros, err
+}
+
+// needs says whether a block of a differencing disk has sectors that read
+// otherwise without it.
+func (p *compactPlan) needs(b placedBlock) (bool, error) {
+	first := b.index() * p.layer.img.sectorsPerBlock
+	end := min(first+p.layer.img.sectorsPerBlock, p.disk.Size()/SectorSize)
+	for first < end {
+		window := first / windowSectors
+		if err := p.compareWindow(window); err != nil {
+			return false, err
+		}
+		last := min(end, (window+1)*windowSectors)
+		if _, n := p.own.next(int(first-window*windowSectors), int(last-window*windowSectors)); n > 0 {
+			return true, nil
+		}
+		first = last
+	}
+	return false, nil
+}
+
+// compareWindow finds out which sectors of a window the leaf needs to have.
+func (p *compactPlan) compareWindow(window int64) error {
+	if p.window == window {
+		return nil
+	}
+	p.window, p.own = -1, sectorSet{}
+	var same sectorSet
+	err := p.compare(p.disk.view(), window, func(under mapExtent) error {
+		same.add(int(under.start), int(under.end-under.start))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, e := range p.top.extents {
+		if e.layer != hole {
+			p.own.add(int(e.start), int(e.end-e.start))
+		}
+	}
+	for i := range p.own {
+		p.own[i] &^= same[i]
+	}
+	p.window = window
+	return nil
+}
+
+// size is that of the file when all blocks that stay have moved as far to its front
+// as they can.
+func (p *compactPlan) size() (int64, error) {
+	p.disk.mu.Lock()
+	defer p.disk.mu.Unlock()
+	m := p.layer.img
+	slices.Sort(p.kept)
+	if err := m.findBatmap(p.kept); err != nil {
+		return 0, err
+	}
+	taken, err := m.takenByOthers()
+	if err != nil {
+		return 0, err
+	}
+	slots := m.slotsInFront(p.kept, taken)
+	for i, off := range slices.Backward(p.kept) {
+		n := len(slots)
+		if n == 0 || slots[n-1] > off {
+			break
+		}
+		p.kept[i], slots = slots[n-1], slots[:n-1]
+	}
+	slices.Sort(p.kept)
+	if off := footerAt(m.behindAll(p.kept, taken)); off < m.footerOff {
+		return off + footerSize, nil
+	}
+	return m.FileSize(), nil
+}
