@@ -86,3 +86,19 @@ func TestTheModelAgreesWithFullCopies(t *testing.T) {
 		}
 	})
 }
+
+func TestTheModelCompactedReadsTheSameAndHoldsOnlyWhatDiffers(t *testing.T) {
+	m := NewModelOf(bytes.Repeat([]byte("p"), 4*SectorSize))
+	m.NewChild(6 * SectorSize)
+	for sector, data := range []string{"p", "x", "p", "\x00", "\x00", "y"} {
+		_, err := m.WriteAt(bytes.Repeat([]byte(data), SectorSize), int64(sector)*SectorSize)
+		require.NoError(t, err)
+	}
+	before := m.Content()
+	m.Compact(SectorSize)
+	require.Equal(t, before, m.Content())
+	for sector, want := range []int{1, 0, 1, 0, NoOwner, 0} {
+		owner, _ := m.Owner(int64(sector))
+		require.Equal(t, want, owner, "sector %d", sector)
+	}
+}
