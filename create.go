@@ -246,15 +246,19 @@ type directory struct {
 	name string
 }
 
-func (c *creation) directory() (directory, error) {
-	if c.opts.FS != nil {
-		return directory{c.opts.FS, path.Dir(c.name), c.name}, nil
+func (c *creation) directory() (directory, error) { return directoryOf(c.name, c.opts.FS) }
+
+// directoryOf is where a file called name comes into being; a nil fsys is the
+// operating system's files.
+func directoryOf(name string, fsys FS) (directory, error) {
+	if fsys != nil {
+		return directory{fsys, path.Dir(name), name}, nil
 	}
-	real, err := realName(c.name)
+	real, err := realName(name)
 	if err != nil {
 		return directory{}, err
 	}
-	name := filepath.ToSlash(real)
+	name = filepath.ToSlash(real)
 	return directory{osFS{}, dirOf(name), name}, nil
 }
 

@@ -68,6 +68,20 @@ func (m *Image) takeInventory() (space, error) {
 	if err != nil {
 		return space{}, err
 	}
+	s, err := m.spaceAround(offs)
+	if err != nil {
+		return space{}, err
+	}
+	for i := 1; i < len(offs); i++ {
+		if offs[i] < offs[i-1]+m.blockBytes() {
+			return space{}, m.overlap(offs[i])
+		}
+	}
+	return s, nil
+}
+
+// spaceAround is where blocks may be put beside those at offs, in order.
+func (m *Image) spaceAround(offs []int64) (space, error) {
 	if err := m.findBatmap(offs); err != nil {
 		return space{}, err
 	}
@@ -76,11 +90,6 @@ func (m *Image) takeInventory() (space, error) {
 		return space{}, err
 	}
 	s := space{fresh: m.footerOff + footerSize, nallocated: int64(len(offs)), next: m.behindAll(offs, taken)}
-	for i := 1; i < len(offs); i++ {
-		if offs[i] < offs[i-1]+m.blockBytes() {
-			return space{}, m.overlap(offs[i])
-		}
-	}
 	for from, to := range m.freeSpace(offs, taken) {
 		if int64(len(offs)+len(s.freeSlots)) >= m.nblocks {
 			break // more are never needed
