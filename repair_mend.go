@@ -17,9 +17,6 @@ var (
 	lostFooter = []string{"footer-lost", "trailing-bytes", "footer-checksum", "footer-version", "footer-size"}
 	wrongCopy  = []string{"copy-lost", "copy-checksum", "copy-version", "copy-size", "footers-differ"}
 
-	// lostBlocks are those about blocks that can't be read.
-	lostBlocks = []string{"bat-metadata", "bat-past-end", "bat-cut"}
-
 	// wantEngine are those that are mended by the engine, as by a writer.
 	wantEngine = slices.Concat(lostFooter, wrongCopy,
 		[]string{"block-cut", "table-padding", "bat-overlap", "batmap-wrong", "batmap-stale", "locator-place", "slack"})
@@ -70,9 +67,6 @@ func (r *repairing) mend(codes map[string]bool) error {
 	}
 	if !hasAny(codes, wantEngine) && !codes["bat-beyond-disk"] {
 		return nil
-	}
-	if hasAny(codes, lostBlocks) {
-		return r.mendCopy(m, codes)
 	}
 	offs, moved, err := r.blocksToMove(m)
 	if isAboutStructure(err) || err == nil && m.hidesPath(offs) {
@@ -141,7 +135,7 @@ func (r *repairing) mendCopy(m *Image, codes map[string]bool) error {
 
 // blocksToMove are the places of all blocks, in order, and the blocks that need
 // places of their own: of two that overlap, the one behind. A *FormatError says
-// that they are too many.
+// that they are too many, or that one can't be read.
 func (r *repairing) blocksToMove(m *Image) (offs []int64, moved []placedBlock, err error) {
 	var blocks []placedBlock
 	most := m.mostBlocks() + maxMoved
@@ -149,7 +143,8 @@ func (r *repairing) blocksToMove(m *Image) (offs []int64, moved []placedBlock, e
 		if blocks = append(blocks, placeBlock(block, e)); int64(len(blocks)) > most {
 			return m.corruptEntry(block, e, "fewer blocks: they overlap")
 		}
-		return nil
+		_, err := m.blockOff(block, e)
+		return err
 	})
 	slices.Sort(blocks)
 	end := int64(0)
