@@ -11,6 +11,9 @@ type repairWriter struct {
 	codes        map[string]bool // of what was found
 	moved        []placedBlock   // the blocks that are to get places of their own
 	lostLocators []int           // slots
+
+	// What the check has not told of where blocks overlap.
+	blockCut, tableCut, slack bool
 }
 
 // writer opens the overlay for writing, as Open does but for refusing what is to
@@ -31,7 +34,9 @@ func (r *repairing) writer(m *Image, offs []int64) (*repairWriter, error) {
 	d := &Disk{cache: c}
 	d.syncs = &barrier{file: r.file, onFail: d.breakDown}
 	d.current.Store(v)
-	return &repairWriter{repairing: r, m: m, disk: d}, nil
+	w := &repairWriter{repairing: r, m: m, disk: d, tableCut: m.tableEnd() > m.footerOff, slack: m.hasSlack(s.next)}
+	w.blockCut = len(offs) > 0 && m.isCutOff(offs[len(offs)-1])
+	return w, nil
 }
 
 // mendFooters writes the footer that is lost, or differs, as the other has it.
@@ -54,8 +59,12 @@ func (w *repairWriter) completeLast() error {
 			return err
 		}
 	}
-	w.stepsFor(w.codes, []string{"block-cut"}, w.m.footerOff, "The last block gets the zeros that it lacks, and the footer is written behind it, at %d.", w.m.footerOff)
-	w.stepsFor(w.codes, []string{"table-padding"}, w.m.footerOff, "The BAT gets the rest of its last sector, and the footer is written behind it, at %d.", w.m.footerOff)
+	if w.blockCut {
+		w.step("block-cut", w.m.footerOff, "The last block gets the zeros that it lacks, and the footer is written behind it, at %d.", w.m.footerOff)
+	}
+	if w.tableCut {
+		w.step("table-padding", w.m.footerOff, "The BAT gets the rest of its last sector, and the footer is written behind it, at %d.", w.m.footerOff)
+	}
 	return nil
 }
 
@@ -127,6 +136,8 @@ func (w *repairWriter) cutSlack() (err error) {
 	if err := w.disk.trim(); err != nil {
 		return err
 	}
-	w.stepsFor(w.codes, []string{"slack"}, w.m.footerOff, "The footer is written behind the last block, at %d, and the file ends there.", w.m.footerOff)
+	if w.slack {
+		w.step("slack", w.m.footerOff, "The footer is written behind the last block, at %d, and the file ends there.", w.m.footerOff)
+	}
 	return nil
 }
