@@ -79,6 +79,10 @@ var badlyDamaged = []struct {
 		[]string{"locator-place"},
 	},
 	{
+		"a locator behind the end, where the block that is moved comes to stand", altered(child(asIs), inHead(576+16, 8, childEnd+8192), entry(2, childFirst/512)),
+		[]string{"bat-overlap", "locator-place"},
+	},
+	{
 		"a stale batmap, and blocks that overlap", altered(xensDisk(0b11100000, ^uint32(0b11100000)), entry(3, checkedSecond/512-5)),
 		[]string{"bat-overlap", "batmap-stale"},
 	},

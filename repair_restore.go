@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -68,7 +67,6 @@ func (u *restoring) run() error {
 	if err := u.checkUndo(); err != nil {
 		return &FileError{u.opts.Undo, err}
 	}
-	u.total = 2 * u.end
 	if err := u.verify(); err != nil || u.opts.DryRun {
 		return err
 	}
@@ -120,7 +118,10 @@ func (u *restoring) checkUndo() error {
 	if nversions > maxUndoVersions {
 		return wrongUndo("number of versions", 40, nversions, fmt.Sprintf("at most %d", maxUndoVersions))
 	}
-	off, err := u.eachRun(func(undoRun) error { return nil })
+	off, err := u.eachRun(func(run undoRun) error {
+		u.total += 2 * int64(len(run.p)) // they are compared, and put back
+		return nil
+	})
 	if err != nil {
 		return err
 	}
@@ -132,8 +133,12 @@ func (u *restoring) checkUndo() error {
 
 func (u *restoring) checkSum() error {
 	sum := sha256.New()
-	if _, err := io.Copy(sum, io.NewSectionReader(u.undo, 0, u.end)); err != nil {
-		return err
+	for off := int64(0); off < u.end; off += int64(len(u.buf)) {
+		p := u.buf[:min(u.end-off, int64(len(u.buf)))]
+		if err := joined(u.ctx.Err(), readFull(u.undo, p, off)); err != nil {
+			return err
+		}
+		_, _ = sum.Write(p)
 	}
 	var is [sha256.Size]byte
 	if err := readFull(u.undo, is[:], u.end); err != nil {
