@@ -205,26 +205,28 @@ func TestRepairMendsWhatThePageSaysAndNothingElse(t *testing.T) {
 	}
 }
 
+const blockOf256MiB = "a block of 256 MiB that the file's end cuts off"
+
 // hostileSteps are the hostile images that a repair mends something of. Of all others it leaves every byte alone.
 var hostileSteps = map[string][]string{
-	"a dynamic disk cut inside its last block":                                  {"block-cut", "footer-lost"},
-	"an end footer of zeros":                                                    {"footer-lost"},
-	"an end footer overwritten as under a live Xen disk":                        {"footer-lost"},
-	"an end footer cut off":                                                     {"footer-lost"},
-	"an end footer with a wrong checksum":                                       {"footer-checksum"},
-	"an end footer without its first sector's half":                             {"footer-lost"},
-	"a copy of zeros":                                                           {"copy-lost"},
-	"a copy with a wrong checksum":                                              {"copy-checksum"},
-	"a copy that is older":                                                      {"footers-differ"},
-	"a copy that tells of a smaller disk":                                       {"footers-differ"},
-	"a copy that tells of a fixed disk":                                         {"footers-differ"},
-	"a copy that tells of another header":                                       {"footers-differ"},
-	"an end footer of 511 bytes and no copy":                                    {"copy-lost", "footer-511"},
-	"a child whose end footer is lost":                                          {"footer-lost"},
-	"two blocks at one place":                                                   {"bat-overlap"},
-	"two blocks that overlap but for a sector":                                  {"bat-overlap"},
-	"junk in the entries behind the disk's blocks":                              {"bat-beyond-disk"},
-	"a block of 256 MiB that the file's end cuts off":                           {"block-cut"},
+	"a dynamic disk cut inside its last block":           {"block-cut", "footer-lost"},
+	"an end footer of zeros":                             {"footer-lost"},
+	"an end footer overwritten as under a live Xen disk": {"footer-lost"},
+	"an end footer cut off":                              {"footer-lost"},
+	"an end footer with a wrong checksum":                {"footer-checksum"},
+	"an end footer without its first sector's half":      {"footer-lost"},
+	"a copy of zeros":                                    {"copy-lost"},
+	"a copy with a wrong checksum":                       {"copy-checksum"},
+	"a copy that is older":                               {"footers-differ"},
+	"a copy that tells of a smaller disk":                {"footers-differ"},
+	"a copy that tells of a fixed disk":                  {"footers-differ"},
+	"a copy that tells of another header":                {"footers-differ"},
+	"an end footer of 511 bytes and no copy":             {"copy-lost", "footer-511"},
+	"a child whose end footer is lost":                   {"footer-lost"},
+	"two blocks at one place":                            {"bat-overlap"},
+	"two blocks that overlap but for a sector":           {"bat-overlap"},
+	"junk in the entries behind the disk's blocks":       {"bat-beyond-disk"},
+	blockOf256MiB:                                                               {"block-cut"},
 	"a last block that the footer cuts off":                                     {"block-cut"},
 	"a last block of nothing but its bitmap":                                    {"block-cut"},
 	"a gap of 2.9 MB, of junk, in front of the footer":                          {"slack"},
@@ -276,14 +278,13 @@ func TestOthersReadRepairedImagesAsTheirContent(t *testing.T) {
 			n := 0
 			for _, recipe := range vhdtest.HostileRecipes() {
 				image := recipe.Make(t)
-				if hostileSteps[recipe.Name] == nil || image.Child || image.Also != nil || len(image.Content) > 16<<20 {
-					continue
+				if hostileSteps[recipe.Name] == nil || image.Child || image.Also != nil || recipe.Name == blockOf256MiB {
+					continue // 7-Zip and libvhdi read no blocks of that size, and children that are alone
 				}
 				name := filepath.Join(t.TempDir(), "disk.vhd")
 				require.NoError(t, os.WriteFile(name, image.Files[vhdtest.HostileLeaf], 0o600))
 				_, err := vhd.Repair(t.Context(), name, vhd.RepairOptions{})
 				require.NoError(t, err)
-				t.Log(recipe.Name)
 				requireContent(t, image.Content, reader.Content(t, name)[:len(image.Content)])
 				n++
 			}

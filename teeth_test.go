@@ -96,6 +96,23 @@ var mistakes = []mistake{
 	}`}}},
 	{"W10: reused space as it was", []edit{{"write.go", `if !w.hasParent() && !fresh {`, `if false && fresh {`}}},
 	{"W11: another try after a failed fsync", []edit{{"flush.go", `return b.onFail(err)`, `return err`}}},
+	{"W13: footers that point to a header before it is durable", []edit{{"repair_header.go", `
+		if err := w.disk.syncs.fsync(); err != nil {
+			return err
+		}
+		if err := w.pointFooters(off)`, `
+		if err := w.pointFooters(off)`}}},
+	{"a repair that waits for nothing to be durable", []edit{{"repair_overlay.go", `		return f.Sync()
+`, `		return nil
+`}}},
+	{"a repair before its undo file", []edit{{"repair.go", `
+	undo, dir, err := r.publish(u)
+`, `
+	for _, c := range r.file.changes {
+		_ = c.changeTo(leaf.file, r.goOn)
+	}
+	undo, dir, err := r.publish(u)
+`}}},
 	{"a snapshot of what is not durable", []edit{{"snapshot.go", `if err := d.settle(); err != nil {`, `if err := error(nil); err != nil {`}}},
 	{"a snapshot, and writes to what is below", []edit{{"snapshot.go", `d.current.Store(after)`, `_ = after`}}},
 	{"a new file's name before its content", []edit{{"create.go", `err = f.Sync()`, `err = nil`}}},

@@ -13,7 +13,8 @@
 // one image without parents, or as a child of any image below with what changed
 // since. [Disk.Import] copies raw bytes in. [Inspect] looks at one file and follows
 // nothing. [Check] tells of all that is wrong with an image, also with one that
-// Open refuses.
+// Open refuses; [Repair] mends what needs no guessing, and [UndoRepair] takes it
+// back.
 //
 // # What is promised
 //
