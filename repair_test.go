@@ -283,8 +283,11 @@ func TestOthersReadRepairedImagesAsTheirContent(t *testing.T) {
 				}
 				name := filepath.Join(t.TempDir(), "disk.vhd")
 				require.NoError(t, os.WriteFile(name, image.Files[vhdtest.HostileLeaf], 0o600))
-				_, err := vhd.Repair(t.Context(), name, vhd.RepairOptions{})
+				report, err := vhd.Repair(t.Context(), name, vhd.RepairOptions{})
 				require.NoError(t, err)
+				if reader.Name == vhdtest.SevenZip.Name && slices.Contains(allCodes(report), "table-large") {
+					continue // it reads none with a table of more entries than blocks
+				}
 				requireContent(t, image.Content, reader.Content(t, name)[:len(image.Content)])
 				n++
 			}
