@@ -164,7 +164,7 @@ func (r *repairing) do(leaf link) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	undo, dir, err := r.publish(u)
+	undo, dir, err := r.publish(u, leaf.info.Mode().Perm()&0o666|0o600)
 	if err != nil {
 		return "", err
 	}
@@ -190,8 +190,9 @@ func (r *repairing) goOn(n int64) error {
 // maxUndoFiles is how many undo files one image gets beside it.
 const maxUndoFiles = 99
 
-// publish makes the undo file.
-func (r *repairing) publish(u *undoing) (name string, dir directory, err error) {
+// publish makes the undo file, which holds what the image does: who may not read
+// the one may not read the other, as perm says.
+func (r *repairing) publish(u *undoing, perm fs.FileMode) (name string, dir directory, err error) {
 	names := []string{r.opts.Undo}
 	if r.opts.Undo == "" {
 		names = []string{r.name + ".undo"}
@@ -201,6 +202,7 @@ func (r *repairing) publish(u *undoing) (name string, dir directory, err error) 
 	}
 	for _, name = range names {
 		if dir, err = directoryOf(name, r.opts.FS); err == nil {
+			dir.perm = perm
 			err = dir.publish(func(f File) error { return u.write(r.ctx, f) })
 		}
 		if err == nil || !errors.Is(err, fs.ErrExist) {

@@ -119,7 +119,7 @@ func (r *repairing) completeFooter() error {
 // mendCopy mends the footer's copy and nothing else, where it is not known which
 // space is free.
 func (r *repairing) mendCopy(m *Image, codes map[string]bool) error {
-	if !m.NeedsRecovery() || m.footerOff == m.FileSize() {
+	if !m.NeedsRecovery() {
 		return nil
 	}
 	footer, err := m.footer.MarshalBinary()

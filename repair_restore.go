@@ -109,7 +109,7 @@ func (u *restoring) checkUndo() error {
 	if string(head[:len(undoCookie)]) != undoCookie {
 		return wrongUndo("cookie", 0, fmt.Sprintf("%q", head[:len(undoCookie)]), fmt.Sprintf("%q", undoCookie))
 	}
-	number := func(off int) int64 { return int64(binary.BigEndian.Uint64(head[off:]) & (1<<62 - 1)) } //nolint:gosec // fits
+	number := func(off int) int64 { return int64(binary.BigEndian.Uint64(head[off:]) & (1<<62 - 1)) }
 	u.before, u.least, u.most = number(16), number(24), number(32)
 	nversions := number(40)
 	if u.least > u.before || u.before > u.most {
@@ -166,7 +166,7 @@ func (u *restoring) eachRun(f func(undoRun) error) (end int64, err error) {
 			return 0, err
 		}
 		off += undoRunHead
-		sector, n := int64(binary.BigEndian.Uint64(head[:])&(1<<53-1)), int64(binary.BigEndian.Uint32(head[8:])) //nolint:gosec // fits
+		sector, n := int64(binary.BigEndian.Uint64(head[:])&(1<<53-1)), int64(binary.BigEndian.Uint32(head[8:]))
 		if n == 0 {
 			return off, nil
 		}
@@ -197,7 +197,7 @@ func (u *restoring) readVersions(off, n int64) error {
 		return err
 	}
 	for ; len(raw) > 0; raw = raw[undoVersionSize:] {
-		v := undoVersion{int64(binary.BigEndian.Uint64(raw) & (1<<53 - 1)), [8]byte(raw[8:])} //nolint:gosec // fits
+		v := undoVersion{int64(binary.BigEndian.Uint64(raw) & (1<<53 - 1)), [8]byte(raw[8:])}
 		u.versions = append(u.versions, v)
 	}
 	if !slices.IsSortedFunc(u.versions, undoVersion.compare) {

@@ -111,7 +111,7 @@ func requireNoChange(t testing.TB, mem *vhdtest.MemFS, dry bool) (*vhd.Report, e
 	for _, op := range rec.Ops() {
 		require.False(t, op.Mutates(), "%v", op)
 		require.False(t, dry && op.Kind == vhdtest.OpOpen && op.Flag != os.O_RDONLY, "%v", op)
-		require.True(t, op.Name == repaired, "%v", op)
+		require.Equal(t, repaired, op.Name, "%v", op)
 	}
 	if err == nil {
 		require.Empty(t, report.Undo)
@@ -387,6 +387,11 @@ func TestARepairInFilesOfTheOperatingSystem(t *testing.T) {
 	report, err := vhd.Repair(t.Context(), "real/disk.vhd", vhd.RepairOptions{})
 	require.NoError(t, err)
 	require.Equal(t, "real/disk.vhd.undo", report.Undo)
+	if runtime.GOOS != "windows" {
+		info, err := os.Stat(report.Undo)
+		require.NoError(t, err)
+		require.Equal(t, fs.FileMode(0o600), info.Mode(), "who may not read the image may not read what it held")
+	}
 	before, err := os.Stat("real/disk.vhd")
 	require.NoError(t, err)
 	_, err = vhd.Repair(t.Context(), "real/disk.vhd", vhd.RepairOptions{})

@@ -68,7 +68,6 @@ type undoing struct {
 	least, most int64    // sizes
 	changed     []span   // whole sectors, in order, apart
 	versions    []undoVersion
-	err         error
 }
 
 // undoOf is the undo file of what was done to an overlay, as which m is the image

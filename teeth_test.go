@@ -106,12 +106,12 @@ var mistakes = []mistake{
 `, `		return nil
 `}}},
 	{"a repair before its undo file", []edit{{"repair.go", `
-	undo, dir, err := r.publish(u)
+	undo, dir, err := r.publish(u, leaf.info.Mode().Perm()&0o666|0o600)
 `, `
 	for _, c := range r.file.changes {
 		_ = c.changeTo(leaf.file, r.goOn)
 	}
-	undo, dir, err := r.publish(u)
+	undo, dir, err := r.publish(u, leaf.info.Mode().Perm()&0o666|0o600)
 `}}},
 	{"a snapshot of what is not durable", []edit{{"snapshot.go", `if err := d.settle(); err != nil {`, `if err := error(nil); err != nil {`}}},
 	{"a snapshot, and writes to what is below", []edit{{"snapshot.go", `d.current.Store(after)`, `_ = after`}}},
