@@ -136,7 +136,6 @@ func (c *repairCrash) look(t testing.TB, state *vhdtest.MemFS) {
 }
 
 func TestP3ARepairThatLosesPowerLosesNothingElse(t *testing.T) {
-	t.Parallel()
 	states := 0
 	for _, order := range everyOrder {
 		for i, image := range mendable(t) {

@@ -2,6 +2,7 @@ package vhd_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"io/fs"
@@ -160,4 +161,34 @@ func TestAnUndoTellsOfEveryFault(t *testing.T) {
 			requireBytes(t, file, mustReadFile(t, mem, repaired))
 		}
 	}
+}
+
+// A repair that touched nothing but the footer's copy is not taken back either once the BAT is another.
+func TestAnUndoIsRefusedAfterTheTableChanged(t *testing.T) {
+	mem, opts := undoable(t, disk(func(img *vhdtest.Image) { img.Copy = vhdtest.CopyLost })(t))
+	require.NoError(t, vhd.UndoRepair(t.Context(), repaired, opts))
+	opts.Undo = ""
+	report, err := vhd.Repair(t.Context(), repaired, opts)
+	require.NoError(t, err)
+	d, err := vhd.Open(repaired, &vhd.Options{FS: mem, Writable: true})
+	require.NoError(t, err)
+	require.NoError(t, d.WriteZeroes(2*checkedBlock, checkedBlock))
+	require.NoError(t, d.Close())
+	opts.Undo = report.Undo
+	require.ErrorIs(t, vhd.UndoRepair(t.Context(), repaired, opts), fs.ErrInvalid)
+}
+
+func TestARepairThatEndsBeforeItChangesAnythingLeavesNoUndoFile(t *testing.T) {
+	file := manyFlaws(t)
+	storage := vhdtest.NewCrashFS(putDisk(t, file), vhdtest.CrashOptions{})
+	ctx, end := context.WithCancel(t.Context())
+	storage.OnOp = func(op vhdtest.Op) {
+		if op.Kind == vhdtest.OpSyncDir { // the undo file is there
+			end()
+		}
+	}
+	_, err := vhd.Repair(ctx, repaired, repairOptions(storage))
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, []string{"disk.vhd"}, namesIn(t, storage, "d"))
+	requireBytes(t, file, mustReadFile(t, storage.Live(), repaired))
 }
