@@ -56,10 +56,11 @@ func changeBoth(t testing.TB, rng *rand.Rand, o *overlay, want []byte) []byte {
 		require.NoError(t, o.Sync())
 	case 2:
 		n := rng.IntN(len(want)/2 + 1)
-		src, dst := rng.IntN(len(want)-n+1), 0
-		if dst = src + n + rng.IntN(500); n == 0 {
+		if n == 0 {
 			return want
 		}
+		src := rng.IntN(len(want) - n + 1)
+		dst := src + n + rng.IntN(500)
 		o.copyRange(int64(dst), int64(src), int64(n))
 		want = grown(dst + n)
 		copy(want[dst:dst+n], want[src:])
