@@ -168,7 +168,7 @@ func mendedByPage(t testing.TB) []string {
 	page, err := os.ReadFile("docs/check.md")
 	require.NoError(t, err)
 	var codes []string
-	for _, row := range regexp.MustCompile("(?m)^\\| (`[a-z0-9`, -]+) \\| [^|]+ \\|$").FindAllSubmatch(page, -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| [^|]+ \\| (`[a-z0-9`, -]+) \\|$").FindAllSubmatch(page, -1) {
 		for _, code := range regexp.MustCompile("`([a-z0-9-]+)`").FindAllSubmatch(row[1], -1) {
 			codes = append(codes, string(code[1]))
 		}
