@@ -24,9 +24,13 @@ type CheckOptions struct {
 	Progress func(done, total int64)
 }
 
-// A Report is what a check found.
+// A Report is what a check found, or what a repair did and left.
 type Report struct {
 	Findings []Finding `json:"findings"` // most severe first, the leaf's before its parents'; nothing found: empty
+
+	// Of a repair:
+	Steps []RepairStep `json:"steps,omitempty"` // in the order in which they are done
+	Undo  string       `json:"undo,omitempty"`  // name of the file that UndoRepair takes; empty: nothing was changed
 }
 
 // A Finding is one thing that is wrong with an image, or odd about it.

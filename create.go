@@ -244,18 +244,23 @@ type directory struct {
 	fs   FS
 	dir  string
 	name string
+	perm fs.FileMode // before the umask; 0: anybody may read and write
 }
 
-func (c *creation) directory() (directory, error) {
-	if c.opts.FS != nil {
-		return directory{c.opts.FS, path.Dir(c.name), c.name}, nil
+func (c *creation) directory() (directory, error) { return directoryOf(c.name, c.opts.FS) }
+
+// directoryOf is where a file called name comes into being; a nil fsys is the
+// operating system's files.
+func directoryOf(name string, fsys FS) (directory, error) {
+	if fsys != nil {
+		return directory{fs: fsys, dir: path.Dir(name), name: name}, nil
 	}
-	real, err := realName(c.name)
+	real, err := realName(name)
 	if err != nil {
 		return directory{}, err
 	}
-	name := filepath.ToSlash(real)
-	return directory{osFS{}, dirOf(name), name}, nil
+	name = filepath.ToSlash(real)
+	return directory{fs: osFS{}, dir: dirOf(name), name: name}, nil
 }
 
 // tempSuffix ends the name of a file that is not an image yet. One whose making
@@ -293,7 +298,7 @@ func (d directory) takeBack() error {
 
 // fill makes the file temp and makes what write puts in it durable.
 func (d directory) fill(temp string, write func(File) error) error {
-	f, err := d.fs.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := d.fs.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, cmp.Or(d.perm, 0o666))
 	if err != nil {
 		return err
 	}

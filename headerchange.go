@@ -35,12 +35,17 @@ func (d *Disk) newHeaderChange() (*headerChange, error) {
 	if err := d.settle(); err != nil {
 		return nil, err
 	}
-	w := d.leaf()
-	offs, err := w.img.blockOffs()
+	offs, err := d.leaf().img.blockOffs()
 	if err != nil {
 		return nil, err
 	}
-	c := &headerChange{disk: d, footer: w.img.footer, header: w.img.header, front: w.img.footerOff, behind: w.space.next, home: footerSize}
+	return d.headerChangeBeside(offs)
+}
+
+// headerChangeBeside begins a change where the blocks are at offs, in order.
+func (d *Disk) headerChangeBeside(offs []int64) (c *headerChange, err error) {
+	w := d.leaf()
+	c = &headerChange{disk: d, footer: w.img.footer, header: w.img.header, front: w.img.footerOff, behind: w.space.next, home: footerSize}
 	if c.taken, err = w.img.takenByOthers(); err != nil {
 		return nil, err
 	}
@@ -174,6 +179,14 @@ func (c *headerChange) show() error {
 
 // finish does the rest, and makes the disk see it.
 func (c *headerChange) finish() error {
+	if err := c.goHome(); err != nil {
+		return err
+	}
+	return c.disk.reloadLeaf()
+}
+
+// goHome puts the header where it stands in the end.
+func (c *headerChange) goHome() error {
 	d := c.disk
 	if err := c.lead(c.away, 0); err != nil {
 		return err
@@ -191,7 +204,7 @@ func (c *headerChange) finish() error {
 			}
 		}
 	}
-	return d.reloadLeaf()
+	return nil
 }
 
 // apply is show and finish.

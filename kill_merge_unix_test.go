@@ -188,6 +188,12 @@ func (o mergeOrders) complete(t testing.TB, content []byte) (handedOver bool) {
 	requireSameBytes(t, content, readAll(t, disk, disk.Size()), 0)
 	require.NoError(t, disk.Close())
 	requireFileReadsAs(t, names[0], content)
+	if !ok { // the image that has another parent now may be left with two footers that differ
+		for _, name := range names {
+			_, err := vhd.Repair(context.Background(), name, vhd.RepairOptions{})
+			require.NoError(t, err)
+		}
+	}
 	requireSound(t, names[0])
 	requireSameBytes(t, content, vhdtest.SevenZip.Content(t, names[0]), 0)
 	return handedOver

@@ -49,6 +49,11 @@ func newLeaf(l *layer) (*leaf, error) {
 	if l.img.tableEnd() > l.img.footerOff {
 		return nil, l.img.corruptTable()
 	}
+	return leafWith(l, s)
+}
+
+// leafWith is the leaf of a layer in which blocks may be put where s says.
+func leafWith(l *layer, s space) (*leaf, error) {
 	footer, err := l.img.footer.MarshalBinary()
 	if err != nil {
 		return nil, err

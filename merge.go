@@ -39,7 +39,8 @@ type MergeOptions struct {
 //
 // When the program or the machine ends at any moment, the disk reads as before. Merging
 // again then does the rest; as long as Chain()[from] is in the chain, that is all to be
-// done. After it has left, files may be left that nothing leads to. The end of ctx ends it
+// done. After it has left, files may be left that nothing leads to, and the image that has
+// another parent since may need recovery, which Repair does. The end of ctx ends it
 // between two pieces, with ctx's error, and leaves valid images, as any other error does;
 // what was written to Chain()[into] does not show. If the files of merged images can't
 // be removed, the merge is done all the same, and the error says so.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -118,10 +119,10 @@ func (d *Disk) directories() (dirs []string) {
 func (d *Disk) directoryOf(l *layer) directory {
 	name := fileName(l, &d.opts)
 	if d.opts.FS == nil {
-		name = strings.ReplaceAll(name, string(os.PathSeparator), "/")
-		return directory{osFS{}, dirOf(name), name}
+		name = filepath.ToSlash(name)
+		return directory{fs: osFS{}, dir: dirOf(name), name: name}
 	}
-	return directory{d.opts.FS, path.Dir(name), name}
+	return directory{fs: d.opts.FS, dir: path.Dir(name), name: name}
 }
 
 // removeFile closes and removes an image that nothing leads to any more, unless its

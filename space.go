@@ -66,16 +66,10 @@ func footerAt(off int64) int64 {
 // metadata make the image ErrCorrupt.
 func (m *Image) takeInventory() (space, error) {
 	s, offs, taken, err := m.takeStock()
-	if err != nil {
-		return space{}, err
+	if err == nil {
+		s.freeSlots = m.slotsBetween(offs, taken)
 	}
-	for from, to := range m.freeSpace(offs, taken) {
-		if int64(len(offs)+len(s.freeSlots)) >= m.nblocks {
-			break // more are never needed
-		}
-		s.freeSlots = m.appendSlots(s.freeSlots, from, to)
-	}
-	return s, nil
+	return s, err
 }
 
 // takeStock is takeInventory without free slots. It also returns what they follow
@@ -84,10 +78,7 @@ func (m *Image) takeStock() (s space, offs []int64, taken []span, err error) {
 	if offs, err = m.blockOffs(); err != nil {
 		return space{}, nil, nil, err
 	}
-	if err := m.findBatmap(offs); err != nil {
-		return space{}, nil, nil, err
-	}
-	if taken, err = m.takenByOthers(); err != nil {
+	if s, taken, err = m.stockOf(offs); err != nil {
 		return space{}, nil, nil, err
 	}
 	for i := 1; i < len(offs); i++ {
@@ -95,8 +86,40 @@ func (m *Image) takeStock() (s space, offs []int64, taken []span, err error) {
 			return space{}, nil, nil, m.overlap(offs[i])
 		}
 	}
-	s = space{fresh: m.footerOff + footerSize, nallocated: int64(len(offs)), next: m.behindAll(offs, taken)}
 	return s, offs, taken, nil
+}
+
+// spaceAround is where blocks may be put beside those at offs, in order, which may
+// overlap.
+func (m *Image) spaceAround(offs []int64) (space, error) {
+	s, taken, err := m.stockOf(offs)
+	if err == nil {
+		s.freeSlots = m.slotsBetween(offs, taken)
+	}
+	return s, err
+}
+
+// stockOf is the same without free slots, and with what else is taken.
+func (m *Image) stockOf(offs []int64) (s space, taken []span, err error) {
+	if err := m.findBatmap(offs); err != nil {
+		return space{}, nil, err
+	}
+	if taken, err = m.takenByOthers(); err != nil {
+		return space{}, nil, err
+	}
+	return space{fresh: m.footerOff + footerSize, nallocated: int64(len(offs)), next: m.behindAll(offs, taken)}, taken, nil
+}
+
+// slotsBetween are the free places for blocks between those at offs, in order, and
+// what else is taken.
+func (m *Image) slotsBetween(offs []int64, taken []span) (slots []int64) {
+	for from, to := range m.freeSpace(offs, taken) {
+		if int64(len(offs)+len(slots)) >= m.nblocks {
+			break // more are never needed
+		}
+		slots = m.appendSlots(slots, from, to)
+	}
+	return slots
 }
 
 // behindAll is where the last ends of blocks, at offs, and of what else is taken.

@@ -130,6 +130,23 @@ var mistakes = []mistake{
 		err = nil`}, {"merge.go", `
 		err = m.receiver.Sync()`, `
 		err = nil`}}},
+	{"W13: a footer that leads to a header before it is durable", []edit{{"headerchange.go", `
+	if err := d.syncs.fsync(); err != nil {
+		return err
+	}
+	return c.lead(c.away,`, `
+	return c.lead(c.away,`}}},
+	{"a repair that waits for nothing to be durable", []edit{{"repair_overlay.go", `		return f.Sync()
+`, `		return nil
+`}}},
+	{"a repair before its undo file", []edit{{"repair.go", `
+	undo, dir, err := r.publish(u, leaf.info.Mode().Perm()&0o666|0o600)
+`, `
+	for _, c := range r.file.changes {
+		_ = c.changeTo(leaf.file, r.goOn)
+	}
+	undo, dir, err := r.publish(u, leaf.info.Mode().Perm()&0o666|0o600)
+`}}},
 	{"a snapshot of what is not durable", []edit{{"snapshot.go", `if err := d.settle(); err != nil {`, `if err := error(nil); err != nil {`}}},
 	{"a snapshot, and writes to what is below", []edit{{"snapshot.go", `d.current.Store(after)`, `_ = after`}}},
 	{"W6: dropped blocks' space taken by moved ones early", []edit{

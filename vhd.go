@@ -11,10 +11,11 @@
 // child. [Create] makes images, [Disk.Snapshot] makes a child of an open disk and
 // goes on in it. [Disk.Export] writes a disk anywhere in one pass: as raw bytes, as
 // one image without parents, or as a child of any image below with what changed
-// since. [Disk.Import] copies raw bytes in. [Disk.Compact] drops from the leaf
-// what reads the same without it. [Inspect] looks at one file and follows nothing.
-// [Check] tells of all that is wrong with an image, also with one that Open
-// refuses.
+// since. [Disk.Import] copies raw bytes in. [Disk.Merge] folds images of the chain
+// into one below them, [Disk.Compact] drops from the leaf what reads the same
+// without it. [Inspect] looks at one file and follows nothing. [Check] tells of all
+// that is wrong with an image, also with one that Open refuses; [Repair] mends what
+// needs no guessing, and [UndoRepair] takes it back.
 //
 // # What is promised
 //

@@ -63,7 +63,7 @@ func report(stderr io.Writer, cmd *cobra.Command, err error) int {
 		if usage.err != nil {
 			reportUsage(stderr, cmd, usage.err)
 		}
-		if cmd.Name() == "check" { // whose 2 is of an image
+		if cmd.Name() == "check" || cmd.Name() == "repair" { // whose 2 is of an image
 			return exitNotChecked
 		}
 		return exitUsage

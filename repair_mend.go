@@ -1,0 +1,259 @@
+package vhd
+
+import (
+	"slices"
+)
+
+const (
+	// maxMoved bounds the blocks that are given places of their own, and
+	// maxMovedBytes what they take: that many in one image are no accident.
+	maxMoved      = 4096
+	maxMovedBytes = 256 << 20
+)
+
+// lostFooter are the codes about an end footer that its copy can be put in place
+// of, and wrongCopy those about a copy that the end footer can.
+var (
+	lostFooter = []string{"footer-lost", "trailing-bytes", "footer-checksum", "footer-version", "footer-size"}
+	wrongCopy  = []string{"copy-lost", "copy-checksum", "copy-version", "copy-size", "footers-differ"}
+
+	// wantEngine are those that are mended by the engine, as by a writer.
+	wantEngine = slices.Concat(lostFooter, wrongCopy,
+		[]string{"block-cut", "table-padding", "bat-overlap", "batmap-wrong", "batmap-stale", "locator-place", "slack"})
+)
+
+// notMended is why errors that remain do.
+var notMended = map[string]string{
+	"bat-metadata": notMadeUp, "bat-past-end": notMadeUp, "bat-cut": notMadeUp,
+	"footer-lost": notPlaced, "trailing-bytes": notPlaced, "footer-checksum": notPlaced, "footer-version": notPlaced, "footer-size": notPlaced,
+	"bat-overlap": notPlaced, "table-padding": notPlaced, "locator-place": notPlaced,
+	"disk-type": notKnown, "disk-size": notKnown, "header-place": notKnown, "header-lost": notKnown, "header-checksum": notKnown,
+	"block-size": notKnown, "table-entries": notKnown, "table-place": notKnown,
+}
+
+const (
+	notMadeUp = "It is not mended: what the block held is not there, and anything in its place would be made up."
+	notPlaced = "It is not mended as long as other errors remain, or so many blocks overlap: nobody knows which space in the file is free."
+	notKnown  = "It is not mended: nothing in the file says what should be there."
+)
+
+// explained are findings that say of errors why they remain.
+func explained(findings []Finding) []Finding {
+	for i := range findings {
+		if f := &findings[i]; f.Severity == SeverityError && notMended[f.Code] != "" {
+			f.Message += " " + notMended[f.Code]
+		}
+	}
+	return findings
+}
+
+// mend mends what the findings on the overlay are about, of which codes are
+// those.
+func (r *repairing) mend(codes map[string]bool) error {
+	if r.image.footer.Type == Fixed && codes["trailing-bytes"] {
+		return r.cutTrailing()
+	}
+	if codes["footer-511"] {
+		if err := r.completeFooter(); err != nil {
+			return err
+		}
+	}
+	m, err := readImage(r.name, r.file, r.file.size, &r.chain.scratch)
+	if isAboutStructure(err) {
+		return nil
+	}
+	if err != nil || m.footer.Type == Fixed {
+		return err
+	}
+	if !hasAny(codes, wantEngine) && !codes["bat-beyond-disk"] {
+		return nil
+	}
+	offs, moved, err := r.blocksToMove(m)
+	if isAboutStructure(err) || err == nil && m.hidesPath(offs) {
+		return r.mendCopy(m, codes)
+	}
+	if err != nil {
+		return err
+	}
+	return r.mendRest(m, codes, offs, moved)
+}
+
+func hasAny(codes map[string]bool, of []string) bool {
+	return slices.ContainsFunc(of, func(code string) bool { return codes[code] })
+}
+
+// step notes a step.
+func (r *repairing) step(code string, off int64, format string, args ...any) {
+	r.steps.add(r.name, code, off, format, args...)
+}
+
+// stepsFor notes a step for each of some codes that was found.
+func (r *repairing) stepsFor(codes map[string]bool, of []string, off int64, format string, args ...any) {
+	for _, code := range of {
+		if codes[code] {
+			r.step(code, off, format, args...)
+		}
+	}
+}
+
+// cutTrailing cuts off what is behind a fixed disk's footer.
+func (r *repairing) cutTrailing() error {
+	end := r.image.footerOff + footerSize
+	r.step("trailing-bytes", end, "The %d bytes behind the footer are cut off.", r.file.size-end)
+	if err := r.file.Truncate(end); err != nil {
+		return err
+	}
+	return r.file.Sync()
+}
+
+// completeFooter makes 512 bytes of a footer of 511. The last is a zero, and what
+// is there stays what it is.
+func (r *repairing) completeFooter() error {
+	r.step("footer-511", r.file.size, "The footer gets its last byte, a zero.")
+	if err := r.file.Truncate(r.file.size + 1); err != nil {
+		return err
+	}
+	return r.file.Sync()
+}
+
+// mendCopy mends the footer's copy and nothing else, where it is not known which
+// space is free.
+func (r *repairing) mendCopy(m *Image, codes map[string]bool) error {
+	if !m.NeedsRecovery() {
+		return nil
+	}
+	footer, err := m.footer.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	r.stepsFor(codes, wrongCopy, 0, "The footer's copy at the file's start is written anew, from the footer at the end.")
+	if _, err := r.file.WriteAt(footer, 0); err != nil {
+		return err
+	}
+	return r.file.Sync()
+}
+
+// blocksToMove are the places of all blocks, in order, and the blocks that need
+// places of their own: of two that overlap, the one behind. A *FormatError says
+// that they are too many, or that one can't be read.
+func (r *repairing) blocksToMove(m *Image) (offs []int64, moved []placedBlock, err error) {
+	var blocks []placedBlock
+	most := m.mostBlocks() + maxMoved
+	err = m.eachBlock(func(block int64, e batEntry) error {
+		if blocks = append(blocks, placeBlock(block, e)); int64(len(blocks)) > most {
+			return m.corruptEntry(block, e, "fewer blocks: they overlap")
+		}
+		_, err := m.blockOff(block, e)
+		return err
+	})
+	slices.Sort(blocks)
+	end := int64(0)
+	for _, b := range blocks {
+		offs = append(offs, b.off())
+		if b.off() < end {
+			moved = append(moved, b)
+			continue
+		}
+		end = b.off() + m.blockBytes()
+	}
+	if n := int64(len(moved)); err == nil && (n > maxMoved || n*m.blockBytes() > maxMovedBytes) {
+		err = m.overlap(moved[0].off())
+	}
+	return offs, moved, err
+}
+
+// hidesPath says whether a locator leads behind the file's end into the part of
+// the last block, at the last of offs, that is cut off there. Once the block is
+// whole it would lie over a path.
+func (m *Image) hidesPath(offs []int64) bool {
+	if len(offs) == 0 {
+		return false
+	}
+	last := offs[len(offs)-1]
+	return slices.ContainsFunc(m.lostLocators(), func(slot int) bool {
+		l := m.header.Locators[slot]
+		return span{off: l.DataOffset, end: l.DataOffset + l.DataLength}.overlaps(last, last+m.blockBytes())
+	})
+}
+
+// lostLocators are the slots of the header's locators that lead behind the file's
+// end.
+func (m *Image) lostLocators() []int {
+	var slots []int
+	for slot, l := range m.header.Locators {
+		if m.footer.Type == Differencing && l.isBelievable() && !m.holdsLocator(l) {
+			slots = append(slots, slot)
+		}
+	}
+	return slots
+}
+
+// mendRest mends all that can be mended once it is known where the blocks are.
+func (r *repairing) mendRest(m *Image, codes map[string]bool, offs []int64, moved []placedBlock) error {
+	if codes["bat-beyond-disk"] {
+		if err := r.clearBehindDisk(m); err != nil {
+			return err
+		}
+	}
+	if !hasAny(codes, wantEngine) {
+		return nil
+	}
+	w, err := r.writer(m, offs)
+	if err != nil {
+		return err
+	}
+	w.codes, w.moved, w.lostLocators = codes, moved, m.lostLocators()
+	for _, mend := range []func(*repairWriter) error{
+		(*repairWriter).mendFooters, (*repairWriter).completeLast, (*repairWriter).clearLocators,
+		(*repairWriter).moveBlocks, (*repairWriter).dropBatmap, (*repairWriter).cutSlack,
+	} {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		if err := mend(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clearBehindDisk clears the entries of the BAT that the disk's size does not
+// need.
+func (r *repairing) clearBehindDisk(m *Image) error {
+	n, first, cleared := 0, int64(0), int64(-1)
+	err := m.eachEntry(m.nblocks, int64(m.header.MaxTableEntries), func(block int64, _ batEntry) error {
+		if n++; n == 1 {
+			first = block
+		}
+		sector := block / batEntriesPerSector
+		if sector == cleared {
+			return nil
+		}
+		cleared = sector
+		return r.clearEntries(m, sector)
+	})
+	if err != nil {
+		return err
+	}
+	r.step("bat-beyond-disk", m.header.TableOffset+first*batEntrySize, "Entry %d of the BAT, behind the disk's end, is cleared, and so are %d more behind it.", first, n-1)
+	return r.file.Sync()
+}
+
+// clearEntries clears the entries behind the disk's end in a sector of the BAT
+// (W12). The padding behind the table's end may not be in the file.
+func (r *repairing) clearEntries(m *Image, sector int64) error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	first := sector * batEntriesPerSector
+	raw := make([]byte, min(batEntriesPerSector, int64(m.header.MaxTableEntries)-first)*batEntrySize)
+	off := m.header.TableOffset + sector*SectorSize
+	if err := readFull(r.file, raw, off); err != nil {
+		return inPart(inBAT, off, err)
+	}
+	for block := max(first, m.nblocks); (block-first)*batEntrySize < int64(len(raw)); block++ {
+		putBATEntry(raw, block-first, noBlock)
+	}
+	_, err := r.file.WriteAt(raw, off)
+	return err
+}
