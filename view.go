@@ -1,5 +1,7 @@
 package vhd
 
+import "slices"
+
 // view is the images that a disk consists of by now, and the block maps over
 // them. What changes the chain puts another view in its place, with the disk's
 // lock held exclusively; readers need no lock to find it.
@@ -23,6 +25,18 @@ func (v *view) top() *layer { return v.layers[v.chain[0]] }
 
 // at is the layer of Chain()[depth].
 func (v *view) at(depth int) *layer { return v.layers[v.chain[depth]] }
+
+// with is the view with another layer in place of the one that has its number, for a
+// disk of size bytes.
+func (v *view) with(l *layer, size int64) *view {
+	after := *v
+	after.layers = slices.Clone(v.layers)
+	after.layers[l.number] = l
+	if after.size = size; size != v.size && v.windows != nil {
+		after.windows = newWindowTable(size)
+	}
+	return &after
+}
 
 // setChain makes the layers with these numbers the chain, leaf first.
 func (v *view) setChain(numbers []int32) {
