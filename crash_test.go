@@ -189,7 +189,7 @@ func (r *crashRun) lookAtImage(state *vhdtest.MemFS, name string, p *promise) (c
 	if torn {
 		r.torn++
 	}
-	if r.mustHaveFooter() && disk.Chain()[0].NeedsRecovery() {
+	if len(p.sizes) == 1 && r.mustHaveFooter() && disk.Chain()[0].NeedsRecovery() {
 		return nil, errors.New("a footer is not there, though appends persist in order, or the disk was closed well")
 	}
 	if err := disk.Close(); err != nil {
@@ -256,7 +256,7 @@ func (r *crashRun) recover(state *vhdtest.MemFS, seen []byte, how looking) error
 func (r *crashRun) goOn(storage *vhdtest.CrashFS, disk *vhd.Disk, content []byte) error {
 	before := r.world.promise
 	defer func() { r.world.promise = before }()
-	sector := r.rng.IntN(len(before.versions))
+	sector := r.rng.IntN(len(content) / vhd.SectorSize)
 	fresh := stamp(sector, -1)
 	r.world.promise = before.with(sector, fresh)
 	if _, err := disk.WriteAt(fresh, int64(sector)*vhd.SectorSize); err != nil {

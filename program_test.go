@@ -143,11 +143,14 @@ func (d *drawing) step(op *operation) step {
 	if op.most > 0 {
 		s.piece = d.piece(op.most)
 	}
+	if op.alone { // its end is that of a disk, which may become larger
+		s.piece = piece{d.rng.IntN(d.size), 1 + d.rng.IntN(d.size)}
+	}
 	if op.letsOthersIn == 0 {
 		return s
 	}
 	for range d.rng.IntN(3) {
-		other := d.operation(func(op *operation) bool { return op.most > 0 })
+		other := d.operation(func(op *operation) bool { return op.most > 0 && !op.alone })
 		s.beside = append(s.beside, interjection{at: d.rng.IntN(op.letsOthersIn), step: d.step(other)})
 	}
 	return s

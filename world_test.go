@@ -2,8 +2,10 @@ package vhd_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -19,8 +21,9 @@ import (
 // tests.
 type operation struct {
 	name  string
-	often int // in programs that are drawn, beside the others
-	most  int // bytes of the piece of the disk that it takes; 0: it takes none
+	often int  // in programs that are drawn, beside the others
+	most  int  // bytes of the piece of the disk that it takes; 0: it takes none
+	alone bool // nobody can do it beside another
 
 	// letsOthersIn is before how many of its changes others can write, the first
 	// ones; before the others they would have to wait.
@@ -55,6 +58,10 @@ var operations = []*operation{
 	{
 		name: "snapshot", often: 1, letsOthersIn: 1, run: (*world).snapshot,
 		short: []string{"snapshot | 0 write 512+512"},
+	},
+	{
+		name: "resize", often: 3, most: math.MaxInt, alone: true, run: (*world).resize,
+		short: []string{"resize 0+1024", "resize 2048+4096"},
 	},
 	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
 }
@@ -282,7 +289,16 @@ func readWhole(disk *vhd.Disk) ([]byte, error) {
 	return content, err
 }
 
-func (w *world) write(s step) error { return w.writeAt(s.off, s.n) }
+func (w *world) write(s step) error {
+	p := w.onDisk(s.piece)
+	return w.writeAt(p.off, p.n)
+}
+
+// onDisk is the part of a piece that is on the disk, which may be smaller by now.
+func (w *world) onDisk(p piece) piece {
+	off := min(p.off, w.promise.size())
+	return piece{off, min(p.n, w.promise.size()-off)}
+}
 
 func (w *world) writeAt(off, n int) error {
 	w.version++
@@ -296,10 +312,34 @@ func (w *world) writeAt(off, n int) error {
 }
 
 func (w *world) zero(s step) error {
-	w.promise.writing(make([]byte, s.n), s.off)
-	err := w.disk.WriteZeroes(int64(s.off), int64(s.n))
+	p := w.onDisk(s.piece)
+	w.promise.writing(make([]byte, p.n), p.off)
+	err := w.disk.WriteZeroes(int64(p.off), int64(p.n))
 	if err != nil {
-		w.promise.failed(s.off, s.n)
+		w.promise.failed(p.off, p.n)
+	}
+	return err
+}
+
+// resize makes the disk end where the step's piece does, at a sector.
+func (w *world) resize(s step) error {
+	size := (s.off + s.n + vhd.SectorSize - 1) / vhd.SectorSize * vhd.SectorSize
+	if size == w.promise.size() {
+		return w.disk.Resize(context.Background(), int64(size), vhd.ResizeOptions{})
+	}
+	mark := w.promise.mark()
+	w.promise.resizing(size)
+	err := w.disk.Resize(context.Background(), int64(size), vhd.ResizeOptions{})
+	if errors.Is(err, vhd.ErrDataLoss) {
+		err = w.disk.Resize(context.Background(), int64(size), vhd.ResizeOptions{AllowLoss: true})
+	}
+	switch {
+	case errors.Is(err, vhd.ErrBroken): // it has the one size or the other
+	case err != nil && w.disk.Size() != int64(size):
+		w.promise.notResized()
+	default:
+		w.promise.synced(mark)
+		w.promise.resized()
 	}
 	return err
 }
@@ -317,6 +357,7 @@ func (w *world) grow(step) error {
 
 // holds says whether every block that the piece lies in is in the leaf.
 func (w *world) holds(p piece) bool {
+	p = w.onDisk(p)
 	if w.leaf.leaf == vhd.Fixed && len(w.names) == 1 {
 		return true
 	}
@@ -371,7 +412,7 @@ func (w *world) snapshot(step) error {
 	mark := w.promise.mark()
 	w.snapping = fmt.Sprintf("snapshot-%d.vhd", len(w.names))
 	opts := w.leaf.options(nil, vhd.Differencing, byte(10+len(w.names)))
-	opts.Parent = ""
+	opts.Parent, opts.Size = "", 0
 	if err := w.disk.Snapshot(w.snapping, opts); err != nil {
 		return err
 	}
