@@ -48,6 +48,10 @@ var resizedImages = []resizedImage{
 	}},
 	{name: "a padding of zeros", spoil: func(img *vhdtest.Image) { img.BATPadZero = true }},
 	{name: "a block right behind the table", spoil: func(img *vhdtest.Image) { img.Blocks = slices.Insert(img.Blocks, 0, blockOf(1, rubbish)) }},
+	{name: "a table between blocks, which has to move", spoil: func(img *vhdtest.Image) {
+		img.BATOff = 8192
+		img.Blocks[0].Off, img.Blocks[1].Off = 4096, 9216
+	}},
 	{name: "no blocks", spoil: func(img *vhdtest.Image) { img.Blocks = nil }},
 	{name: "a footer of 511 bytes", spoil: func(img *vhdtest.Image) { img.Footer = vhdtest.Footer511 }},
 	{name: "slack that does not end at a sector", spoil: func(img *vhdtest.Image) { img.Slack, img.SlackByte = 100, rubbish }},

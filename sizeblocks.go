@@ -151,7 +151,7 @@ func (g *growth) fillTable(off, from int64) error {
 			return inPart("BAT", off+size, err)
 		}
 	}
-	return g.disk.syncs.fsync()
+	return g.disk.syncs.fsync() // what the entries behind the end took is free now (W6)
 }
 
 // lookAhead makes the disk as it will be. It shares the file and its barrier with
