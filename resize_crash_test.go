@@ -81,7 +81,7 @@ func (r resizedImage) build(t testing.TB, diskType vhd.DiskType, order vhdtest.O
 	img.BlockSize = resizedBlock
 	img.Blocks = []vhdtest.Block{blockOf(0, 1), blockOf(2, 2)}
 	if diskType == vhd.Fixed {
-		img.Blocks, img.Data = nil, bytes.Repeat([]byte{1, 0}, int(img.Size)/2)
+		img.Data = bytes.Repeat([]byte{1, 0}, int(img.Size)/2)
 	}
 	r.spoil(img)
 	if diskType == vhd.Fixed {
