@@ -144,3 +144,28 @@ func TestP2WhatWasBehindADisksEndNeverComesToLight(t *testing.T) {
 	}
 	t.Logf("%d states after crashes", states)
 }
+
+func TestEveryFaultOfAResizeIsToldAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	every := 7 // of so many programs one is run
+	if testing.Short() {
+		every = 31
+	}
+	programs, points := 0, 0
+	for _, diskType := range []vhd.DiskType{vhd.Fixed, vhd.Dynamic, vhd.Differencing} {
+		for _, r := range resizedImages {
+			leaf := r.build(t, diskType, vhdtest.AnyOrder)
+			for _, more := range []int64{-3 << 10, 30 << 10, 140 << 10} {
+				if programs++; programs%every != 0 {
+					continue
+				}
+				p, err := parseProgram(fmt.Sprintf("resize 0+%d; write 0+3000", leaf.size+more))
+				require.NoError(t, err)
+				for _, kind := range faultKinds {
+					points += failEveryCall(t, leaf, uint64(programs), p, kind)
+				}
+			}
+		}
+	}
+	t.Logf("%d points", points)
+}
