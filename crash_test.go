@@ -457,6 +457,7 @@ func leafCalled(t testing.TB, name string) *leafFiles {
 	leaves := buildLeaves(t, slices.Concat(crashLeaves(), tinyLeaves()))
 	for _, order := range everyOrder {
 		leaves = append(leaves, unfinishedLeaves(t, order)...)
+		leaves = append(leaves, resizedLeaves(t, order)...)
 	}
 	i := slices.IndexFunc(leaves, func(l *leafFiles) bool { return l.name == name })
 	require.GreaterOrEqual(t, i, 0, "no leaf is called %q", name)

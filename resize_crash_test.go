@@ -101,6 +101,18 @@ func (r resizedImage) build(t testing.TB, diskType vhd.DiskType, order vhdtest.O
 	return l
 }
 
+// resizedLeaves are disks of all types of those.
+func resizedLeaves(t testing.TB, order vhdtest.Order) []*leafFiles {
+	t.Helper()
+	var leaves []*leafFiles
+	for _, diskType := range []vhd.DiskType{vhd.Fixed, vhd.Dynamic, vhd.Differencing} {
+		for _, r := range resizedImages {
+			leaves = append(leaves, r.build(t, diskType, order))
+		}
+	}
+	return leaves
+}
+
 // resizePrograms are what is done to each of them.
 func resizePrograms(t testing.TB, size int64) []program {
 	t.Helper()
@@ -126,19 +138,16 @@ func TestP2WhatWasBehindADisksEndNeverComesToLight(t *testing.T) {
 	}
 	programs, states := 0, 0
 	for _, order := range everyOrder {
-		for _, diskType := range []vhd.DiskType{vhd.Fixed, vhd.Dynamic, vhd.Differencing} {
-			for _, r := range resizedImages {
-				leaf := r.build(t, diskType, order)
-				for seed, p := range resizePrograms(t, leaf.size) {
-					if programs++; programs%every != 0 {
-						continue
-					}
-					run := newCrashRun(leaf, uint64(seed), atRandom)
-					if err := run.run(p); err != nil {
-						failShortest(t, leaf, uint64(seed), p, err)
-					}
-					states += run.states
+		for _, leaf := range resizedLeaves(t, order) {
+			for seed, p := range resizePrograms(t, leaf.size) {
+				if programs++; programs%every != 0 {
+					continue
 				}
+				run := newCrashRun(leaf, uint64(seed), atRandom)
+				if err := run.run(p); err != nil {
+					failShortest(t, leaf, uint64(seed), p, err)
+				}
+				states += run.states
 			}
 		}
 	}
@@ -152,18 +161,15 @@ func TestEveryFaultOfAResizeIsToldAndLosesNothing(t *testing.T) {
 		every = 31
 	}
 	programs, points := 0, 0
-	for _, diskType := range []vhd.DiskType{vhd.Fixed, vhd.Dynamic, vhd.Differencing} {
-		for _, r := range resizedImages {
-			leaf := r.build(t, diskType, vhdtest.AnyOrder)
-			for _, more := range []int64{-3 << 10, 30 << 10, 140 << 10} {
-				if programs++; programs%every != 0 {
-					continue
-				}
-				p, err := parseProgram(fmt.Sprintf("resize 0+%d; write 0+3000", leaf.size+more))
-				require.NoError(t, err)
-				for _, kind := range faultKinds {
-					points += failEveryCall(t, leaf, uint64(programs), p, kind)
-				}
+	for _, leaf := range resizedLeaves(t, vhdtest.AnyOrder) {
+		for _, more := range []int64{-3 << 10, 30 << 10, 140 << 10} {
+			if programs++; programs%every != 0 {
+				continue
+			}
+			p, err := parseProgram(fmt.Sprintf("resize 0+%d; write 0+3000", leaf.size+more))
+			require.NoError(t, err)
+			for _, kind := range faultKinds {
+				points += failEveryCall(t, leaf, uint64(programs), p, kind)
 			}
 		}
 	}

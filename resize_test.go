@@ -236,7 +236,7 @@ func TestAContextThatEndsLeavesTheSizeAsItWas(t *testing.T) {
 	}
 	var last, sum int64
 	require.NoError(t, disk.Resize(t.Context(), 3<<20, vhd.ResizeOptions{Progress: func(done, total int64) { last, sum = done, total }}))
-	require.EqualValues(t, [2]int64{2 << 20, 2 << 20}, [2]int64{last, sum})
+	require.Equal(t, [2]int64{2 << 20, 2 << 20}, [2]int64{last, sum})
 	require.True(t, isZeros(readAll(t, disk, 3<<20)[1<<20:]))
 	require.NoError(t, disk.Close())
 	requireSound(t, leafName, vhd.CheckOptions{Options: vhd.Options{FS: mem}})
@@ -355,6 +355,38 @@ func TestAFixedDiskThatWasGrowingIsFoundAgain(t *testing.T) {
 			require.Positive(t, found)
 			require.NoError(t, disk.Close())
 		}
+	}
+}
+
+// A read that is on its way when the disk is cut off in front of it gets zeros, not what
+// its place in the file holds by then, or that there is none.
+func TestAReadOfWhatFallsOffGetsZeros(t *testing.T) {
+	const block = 64 << 10
+	for _, diskType := range []vhd.DiskType{vhd.Fixed, vhd.Dynamic} {
+		t.Run(diskType.String(), func(t *testing.T) {
+			fsys := &hookedFS{MemFS: vhdtest.NewMemFS()}
+			disk, err := vhd.Create("x.vhd", vhd.CreateOptions{
+				Options: vhd.Options{FS: fsys, Lock: vhd.LockNone}, Type: diskType, Size: 8 * block, BlockSize: block,
+			})
+			require.NoError(t, err)
+			_, err = disk.WriteAt(fill(1, block), 7*block)
+			require.NoError(t, err)
+			require.NoError(t, disk.Sync())
+			got := readAll(t, disk, 8*block)[7*block:]
+			requireSameBytes(t, fill(1, block), got, 0)
+			hook := func(int64) {
+				fsys.hook.Store(nil)
+				require.NoError(t, disk.Resize(t.Context(), block, allowLoss))
+				_, err := disk.WriteAt(fill(2, block), 0)
+				require.NoError(t, err)
+			}
+			fsys.hook.Store(&hook)
+			n, err := disk.ReadAt(got, 7*block)
+			require.NoError(t, err)
+			require.Equal(t, block, n)
+			require.True(t, isZeros(got))
+			require.NoError(t, disk.Close())
+		})
 	}
 }
 

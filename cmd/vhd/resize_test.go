@@ -21,7 +21,7 @@ func TestResizeTakesASizeOrADifference(t *testing.T) {
 	require.Equal(t, append(want, make([]byte, 1<<20)...), vhdtest.SevenZip.Content(t, "base.vhd"))
 	require.Equal(t, "base.vhd: the disk has 5 MiB (5242880 bytes) already\n", succeed(t, "resize", "base.vhd", "5M"))
 	require.Empty(t, succeed(t, "resize", "-q", "base.vhd", "10G"))
-	require.EqualValues(t, 10<<30, sizeOf(t, "base.vhd"))
+	require.Equal(t, int64(10<<30), sizeOf(t, "base.vhd"))
 	succeed(t, "resize", "-p", "--shrink", "base.vhd", "-10235M")
 	require.EqualValues(t, 5<<20, sizeOf(t, "base.vhd"))
 	succeed(t, "resize", "base.vhd", "5242881")
