@@ -25,6 +25,10 @@ func (k *checkup) checkFooters() (ok bool, err error) {
 		k.checkOldFooter(&end)
 		return true, nil
 	}
+	if end.err != nil && err == nil && m.footer.Type == Fixed { // it was growing
+		k.addTrailing(m.footerOff)
+		return true, nil
+	}
 	first := rawFooter{bytes: s.start[:footerSize]}
 	first.decode()
 	if err != nil && errors.Is(end.err, ErrUnsupported) {
@@ -90,11 +94,16 @@ func (k *checkup) findFooter(isRight func(raw []byte, off int64) bool) (bool, er
 	for at := roundUp(int64(len(tail)), SectorSize) - 2*SectorSize; at >= 0; at -= SectorSize {
 		raw, off := tail[at:][:footerSize], start+at
 		if off > 0 && bytes.HasPrefix(raw, []byte(footerCookie)) && isRight(raw, off) {
-			k.add("trailing-bytes", off+footerSize, "Behind the footer follow %d bytes more, and a footer should be the last thing in a file.", size-off-footerSize)
+			k.addTrailing(off)
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// addTrailing notes that more follows the footer at off.
+func (k *checkup) addTrailing(off int64) {
+	k.add("trailing-bytes", off+footerSize, "Behind the footer follow %d bytes more, and a footer should be the last thing in a file.", k.m.FileSize()-off-footerSize)
 }
 
 // isAboutStructure says whether err is about one of the structures, and not

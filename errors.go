@@ -80,6 +80,10 @@ var (
 	// ErrOutOfRange is in an error about an offset or a length that is
 	// negative, and about a write that would pass the disk's end.
 	ErrOutOfRange = errors.New("out of the disk's range")
+
+	// ErrDataLoss is in an error about something that would lose what a disk
+	// holds, such as a Resize that cuts off more than zeros.
+	ErrDataLoss = errors.New("data would be lost")
 )
 
 // parentNotFoundError is the type of ErrParentNotFound.

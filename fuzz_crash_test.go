@@ -52,7 +52,7 @@ func (p program) fits(leaf *leafFiles) bool {
 			return false
 		}
 		for _, b := range s.beside {
-			if b.op.most == 0 || !b.fits(leaf) {
+			if b.op.most == 0 || b.op.alone || !b.fits(leaf) {
 				return false
 			}
 		}
@@ -63,6 +63,9 @@ func (p program) fits(leaf *leafFiles) bool {
 func (s step) fits(leaf *leafFiles) bool {
 	if s.op.most == 0 {
 		return s.n == 0
+	}
+	if s.op.alone {
+		return s.off >= 0 && s.n > 0 && s.off <= int(leaf.size) && s.n <= int(leaf.size)
 	}
 	return s.off >= 0 && s.n > 0 && s.n <= int(leaf.size) && s.off <= int(leaf.size)-s.n
 }

@@ -64,7 +64,11 @@ func soundSeeds(t testing.TB) [][]byte {
 func withBatmap(t testing.TB, img vhdtest.Image) []byte {
 	t.Helper()
 	img.BATOff, img.BATArea = 2048, 1536
-	file := img.Build(t)
+	return addBatmap(img.Build(t))
+}
+
+// addBatmap puts Xen's batmap where withBatmap has it.
+func addBatmap(file []byte) []byte {
 	copy(file[2048+512:], "tdbatmap")
 	binary.BigEndian.PutUint64(file[2048+512+8:], 2048+1024)
 	binary.BigEndian.PutUint32(file[2048+512+16:], 1)

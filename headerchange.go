@@ -116,6 +116,20 @@ func (c *headerChange) room(n int64) (int64, error) {
 	return off, nil
 }
 
+// extend makes what ends at off longer, up to end, if all up to one sector more is
+// free.
+func (c *headerChange) extend(off, end int64) bool {
+	if off == end {
+		return true
+	}
+	to := end + SectorSize
+	if to > c.front || slices.ContainsFunc(c.taken, func(s span) bool { return s.overlaps(off, to) }) {
+		return false
+	}
+	c.take(off, to-off)
+	return true
+}
+
 // take notes that n bytes are taken.
 func (c *headerChange) take(off, n int64) {
 	at, _ := slices.BinarySearchFunc(c.taken, off, func(s span, off int64) int { return cmp.Compare(s.off, off) })
@@ -283,14 +297,9 @@ func (d *Disk) reloaded() (*view, error) {
 	}
 	l := newLayer(int(former.number), img, former.file, d.cache)
 	l.abs = former.abs
-	after := *before
-	after.layers = slices.Clone(before.layers)
-	after.layers[l.number] = l
-	if after.size = img.footer.CurrentSize; after.size != before.size && before.windows != nil {
-		after.windows = newWindowTable(after.size)
-	}
+	after := before.with(l, img.footer.CurrentSize)
 	if before.leaf != nil {
 		after.leaf, err = newLeaf(l)
 	}
-	return &after, err
+	return after, err
 }

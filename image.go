@@ -177,6 +177,11 @@ func (m *Image) readFooters(s *scratch) error {
 	if endErr == nil && m.footer.Type == Fixed {
 		return nil // whatever a guest put at offset 0
 	}
+	if endErr != nil {
+		if found, err := m.readGrowing(); found || err != nil {
+			return err
+		}
+	}
 	if err := s.readStart(m.file, m.FileSize()); err != nil {
 		return err
 	}

@@ -148,10 +148,16 @@ func (m *merge) openReceiver() (err error) {
 		m.writes = newWriteMarks(d.Size())
 		d.marks.Store(m.writes)
 	}
-	l := *d.view().layers[m.into]
-	l.receiving = true
-	d.replaceLayer(&l)
+	m.receive(d.served(m.into))
 	return nil
+}
+
+// receive makes the disk read the receiving image as l has it, and as one that is being
+// written. The disk's lock is held.
+func (m *merge) receive(l *layer) {
+	receiving := *l
+	receiving.receiving = true
+	m.disk.replaceLayer(&receiving)
 }
 
 // closeReceiver ends the writing of the receiving image, and makes the disk read it
@@ -234,9 +240,21 @@ func (m *merge) setID(id uuid.UUID) error {
 }
 
 // resize gives the receiving image the size of the topmost one that is merged. What
-// is cut off, or becomes zeros, does not show: that one ends there too.
+// is cut off, or becomes zeros, does not show: that one ends there too. The BAT may be
+// elsewhere then.
 func (m *merge) resize(ctx context.Context) error {
-	return m.receiver.setSize(ctx, m.disk.served(m.from).img.footer.CurrentSize)
+	err := m.receiver.setSize(ctx, m.disk.served(m.from).img.footer.CurrentSize, ResizeOptions{AllowLoss: true})
+	if err != nil {
+		return err
+	}
+	d := m.disk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l, err := d.served(m.into).reread(int(m.into), d.cache)
+	if err == nil {
+		m.receive(l)
+	}
+	return err
 }
 
 // relink makes the receiving image, which is complete, the parent of the image

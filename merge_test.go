@@ -223,3 +223,88 @@ func TestAMergeThatIsEndedLeavesTheDiskAsItWasAndCanBeDoneAgain(t *testing.T) {
 		})
 	}
 }
+
+func TestTheReceivingImageGetsTheSizeOfTheTopmostOne(t *testing.T) {
+	const mib = 1 << 20
+	for _, base := range []vhd.DiskType{vhd.Dynamic, vhd.Fixed} {
+		for _, sizes := range [][]int64{ // base first
+			{4 * mib, 6 * mib}, {6 * mib, 4 * mib}, {4 * mib, 2 * mib, 6 * mib}, {6 * mib, 9 * mib, 3 * mib, 5*mib + 512}, {2 * mib, 2 * mib, 130 * mib},
+		} {
+			for from := range len(sizes) - 1 {
+				for into := from + 1; into < len(sizes); into++ {
+					t.Run(fmt.Sprintf("%v, sizes %v, from %d into %d", base, sizes, from, into), func(t *testing.T) {
+						requireMergedSizes(t, base, sizes, from, into)
+					})
+				}
+			}
+		}
+	}
+}
+
+func requireMergedSizes(t *testing.T, base vhd.DiskType, sizes []int64, from, into int) {
+	t.Helper()
+	dir := t.TempDir()
+	rng := rand.New(rand.NewPCG(uint64(from), uint64(into)))
+	var names []string
+	var content []byte
+	for n, size := range sizes {
+		name := filepath.Join(dir, fmt.Sprintf("image%d.vhd", n))
+		opts := vhd.CreateOptions{Type: base, Size: size, BlockSize: 64 << 10}
+		if n > 0 {
+			opts = vhd.CreateOptions{Parent: names[0], Size: size, BlockSize: 512 << 10}
+		}
+		disk, err := vhd.Create(name, opts)
+		require.NoError(t, err)
+		content = append(content[:min(int64(len(content)), size)], make([]byte, max(size-int64(len(content)), 0))...)
+		fillAtRandom(t, disk, content, rng)
+		require.NoError(t, disk.Close())
+		names = append([]string{name}, names...)
+	}
+	size := sizes[len(sizes)-1-from]
+	disk, err := vhd.Open(names[0], &vhd.Options{Writable: true})
+	require.NoError(t, err)
+	require.NoError(t, disk.Merge(t.Context(), from, into, vhd.MergeOptions{}))
+	require.Equal(t, size, disk.Chain()[from].Footer().CurrentSize)
+	requireSameBytes(t, content, readAll(t, disk, disk.Size()), 0)
+	fillAtRandom(t, disk, content, rng)
+	require.NoError(t, disk.Close())
+	last := append(append([]string{}, names[:from]...), names[into:]...)[0]
+	requireFileReadsAs(t, last, content)
+	requireSound(t, last)
+}
+
+// scarceFS is files where next to no space is left, and which says so.
+type scarceFS struct {
+	vhd.FS
+	free int64
+}
+
+func (f scarceFS) FreeSpace(string) (int64, error) { return f.free, nil }
+
+func TestAMergeWithNoSpaceLeftIsNotBegun(t *testing.T) {
+	mem := vhdtest.NewMemFS()
+	require.NoError(t, createAndFill("base.vhd", vhd.CreateOptions{Options: vhd.Options{FS: mem}, Size: 8 << 20, BlockSize: 64 << 10}, func(d *vhd.Disk) error {
+		return nil
+	}))
+	require.NoError(t, createAndFill("leaf.vhd", vhd.CreateOptions{Options: vhd.Options{FS: mem}, Parent: "base.vhd"}, func(d *vhd.Disk) error {
+		_, err := d.WriteAt(fill(7, 1<<20), 100)
+		return err
+	}))
+	before, err := mem.ReadFile("base.vhd")
+	require.NoError(t, err)
+	const need = 17 * (64<<10 + 4096) // blocks with what aligns the next one
+	open := func(free int64) *vhd.Disk {
+		disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: scarceFS{mem, free}, Writable: true})
+		require.NoError(t, err)
+		return disk
+	}
+	disk := open(need - 1)
+	require.ErrorIs(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}), vhd.ErrNoSpace)
+	require.NoError(t, disk.Close())
+	after, err := mem.ReadFile("base.vhd")
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(before, after), "the base was changed")
+	disk = open(need)
+	require.NoError(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}))
+	require.NoError(t, disk.Close())
+}

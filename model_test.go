@@ -90,6 +90,7 @@ func (c *chainMachine) run(t *rapid.T) {
 		"reopen":          c.reopen,
 		"new child":       c.newChild,
 		"snapshot":        c.snapshot,
+		"resize":          c.resize,
 		"export":          c.export,
 		"revert":          c.revert,
 		"compact":         c.compact,
@@ -191,6 +192,37 @@ func (c *chainMachine) snapshot(t *rapid.T) {
 	c.model.NewChild(c.model.Size())
 	c.blockSize = blockSize
 	require.Len(t, c.disk.Chain(), c.model.Depth()+1)
+}
+
+// resize gives the leaf another size, at random or near the one it has, and loses
+// what falls off if it must.
+func (c *chainMachine) resize(t *rapid.T) {
+	old := c.model.Size()
+	size := drawDiskSize(t, c.blockSize)
+	if rapid.Bool().Draw(t, "nearly the same") {
+		size = max(old+rapid.Int64Range(-9, 9).Draw(t, "more sectors")*vhd.SectorSize, vhd.SectorSize)
+	}
+	t.Logf("resize %d to %d", old, size)
+	loses := false
+	if size < old {
+		loses = !isZeros(c.model.Content()[size:])
+	}
+	err := c.disk.Resize(t.Context(), size, vhd.ResizeOptions{})
+	if loses {
+		require.ErrorIs(t, err, vhd.ErrDataLoss)
+		require.Equal(t, old, c.disk.Size())
+		err = c.disk.Resize(t.Context(), size, vhd.ResizeOptions{AllowLoss: true})
+	}
+	require.NoError(t, err)
+	c.model.Resize(size)
+	require.Equal(t, size, c.disk.Size())
+	footer := c.disk.Chain()[0].Footer()
+	require.Equal(t, size, footer.CurrentSize)
+	require.Equal(t, vhd.GeometryOf(size), footer.Geometry)
+	if header, ok := c.disk.Chain()[0].Header(); ok {
+		require.EqualValues(t, 512, footer.DataOffset)
+		require.EqualValues(t, (size+header.BlockSize-1)/header.BlockSize, header.MaxTableEntries)
+	}
 }
 
 // span draws a range of the disk that likes to start and end near the edges of
@@ -338,7 +370,7 @@ func (c *chainMachine) checkFiles(t *rapid.T) {
 	report, err := vhd.Check(t.Context(), c.names[len(c.names)-1], opts)
 	require.NoError(t, err)
 	for _, f := range report.Findings {
-		require.Contains(t, []string{"free-blocks", "parent-size"}, f.Code, "%+v", f)
+		require.Contains(t, []string{"free-blocks", "parent-size", "original-size", "bitmap-past-disk"}, f.Code, "%+v", f)
 	}
 }
 

@@ -143,6 +143,9 @@ func (d *drawing) step(op *operation) step {
 	if op.most > 0 {
 		s.piece = d.piece(op.most)
 	}
+	if op.alone { // its end is that of a disk, which may become larger
+		s.piece = piece{d.rng.IntN(d.size), 1 + d.rng.IntN(d.size)}
+	}
 	if op.letsOthersIn == 0 {
 		return s
 	}

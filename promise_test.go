@@ -20,30 +20,59 @@ type promise struct {
 	changes int
 	// last are the sectors of the last call that wrote, from to.
 	lastFrom, lastTo int
+	// sizes that may be found, bytes; the last one is what the disk is to have. A
+	// sector that has a version and is behind it reads as zeros once it is there.
+	sizes []int
 }
 
 // newPromise is of a disk that holds content, all of it durable.
 func newPromise(content []byte) *promise {
-	p := &promise{unsure: make([]bool, len(content)/vhd.SectorSize)}
-	p.versions = make([][][]byte, len(p.unsure))
+	p := &promise{}
 	p.restart(content)
 	return p
 }
 
 // restart is what a crash does: what is read then is all there is.
 func (p *promise) restart(content []byte) {
-	p.changes++
-	for sector := range p.versions {
+	p.resizing(len(content))
+	for sector := range len(content) / vhd.SectorSize {
 		p.versions[sector] = [][]byte{bytes.Clone(sectorOfContent(content, sector))}
 	}
 	clear(p.unsure)
+	p.resized()
 }
+
+// resizing notes that the disk is about to get another size.
+func (p *promise) resizing(size int) {
+	p.changes++
+	p.sizes = append(slices.Clone(p.sizes), size)
+	for len(p.versions)*vhd.SectorSize < size {
+		p.versions = append(p.versions, [][]byte{make([]byte, vhd.SectorSize)})
+		p.unsure = append(p.unsure, false)
+	}
+}
+
+// resized notes that the disk has that size, for good.
+func (p *promise) resized() {
+	p.changes++
+	p.sizes = p.sizes[len(p.sizes)-1:]
+	for sector := p.size() / vhd.SectorSize; sector < len(p.versions); sector++ {
+		p.versions[sector] = [][]byte{make([]byte, vhd.SectorSize)}
+		p.unsure[sector] = false
+	}
+}
+
+// notResized notes that the disk has the size that it had.
+func (p *promise) notResized() { p.sizes = p.sizes[:len(p.sizes)-1] }
 
 func sectorOfContent(content []byte, sector int) []byte {
 	return content[sector*vhd.SectorSize:][:vhd.SectorSize]
 }
 
-func (p *promise) size() int { return len(p.versions) * vhd.SectorSize }
+func (p *promise) size() int { return p.sizes[len(p.sizes)-1] }
+
+// nsectors is how many sectors the disk has.
+func (p *promise) nsectors() int { return p.size() / vhd.SectorSize }
 
 // now is what a sector reads as.
 func (p *promise) now(sector int) []byte {
@@ -75,11 +104,11 @@ func (p *promise) writing(b []byte, off int) {
 // durable.
 func (p *promise) frozen() *promise {
 	content := make([]byte, 0, p.size())
-	for sector := range p.versions {
+	for sector := range p.nsectors() {
 		content = append(content, p.now(sector)...)
 	}
 	frozen := newPromise(content)
-	for sector, unsure := range p.unsure {
+	for sector, unsure := range p.unsure[:p.nsectors()] {
 		if n := len(p.versions[sector]); unsure && n > 1 {
 			frozen.versions[sector] = slices.Clone(p.versions[sector][n-2:])
 		}
@@ -115,7 +144,10 @@ func (p *promise) synced(mark []int) {
 // live is what is wrong with what the disk reads as. What was unsure is known
 // now.
 func (p *promise) live(content []byte) error {
-	for sector := range p.versions {
+	if len(content) != p.size() {
+		return fmt.Errorf("a disk of %d bytes, want %d", len(content), p.size())
+	}
+	for sector := range p.nsectors() {
 		got := sectorOfContent(content, sector)
 		if bytes.Equal(got, p.now(sector)) {
 			continue
@@ -136,7 +168,7 @@ func (p *promise) reopened(content []byte) error {
 	if _, err := p.afterCrash(content); err != nil {
 		return err
 	}
-	for sector := range p.versions {
+	for sector := range p.nsectors() {
 		p.versions[sector] = append(p.versions[sector], bytes.Clone(sectorOfContent(content, sector)))
 	}
 	clear(p.unsure)
@@ -147,7 +179,10 @@ func (p *promise) reopened(content []byte) error {
 // says that the last call which wrote is there in part.
 func (p *promise) afterCrash(content []byte) (torn bool, err error) {
 	var old, fresh bool
-	for sector, versions := range p.versions {
+	if !slices.Contains(p.sizes, len(content)) {
+		return false, fmt.Errorf("P2: a disk of %d bytes, want one of %v", len(content), p.sizes)
+	}
+	for sector, versions := range p.versions[:len(content)/vhd.SectorSize] {
 		got := sectorOfContent(content, sector)
 		at := slices.IndexFunc(versions, func(v []byte) bool { return bytes.Equal(v, got) })
 		if at < 0 {

@@ -50,11 +50,12 @@ func (d *Disk) publish(window int64, m *blockMap) {
 
 // read reads len(p) bytes at off, which are on the disk. Space of the leaf that
 // was freed and taken again while they were read may have brought another
-// block's bytes: then they are read once more, and nothing is freed meanwhile.
+// block's bytes: then they are read once more, and nothing is freed meanwhile. So
+// they are if the disk has become smaller than that.
 func (d *Disk) read(p []byte, off int64) (int, error) {
 	before := d.reuses.Load()
 	n, err := d.readOnce(p, off)
-	if d.reuses.Load() == before {
+	if d.reuses.Load() == before && off+int64(len(p)) <= d.Size() {
 		return n, err
 	}
 	return d.readHeld(p, off)

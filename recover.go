@@ -6,7 +6,7 @@ func (d *Disk) startWriting(v *view) error {
 	l := v.top()
 	d.syncs = &barrier{file: l.file, onFail: d.breakDown}
 	if l.table == nil {
-		return nil
+		return d.recoverFixed(l)
 	}
 	if err := l.img.checkLocators(); err != nil {
 		return err
@@ -30,6 +30,21 @@ func (d *Disk) startWriting(v *view) error {
 func (m *Image) corruptTable() error {
 	return &FormatError{Part: "BAT", Offset: m.header.TableOffset, Got: "padding behind the file's end",
 		Want: "a table of whole sectors", Err: ErrCorrupt}
+}
+
+// recoverFixed cuts off what an interrupted growing of a fixed disk put behind its
+// footer.
+func (d *Disk) recoverFixed(l *layer) error {
+	if !l.img.NeedsRecovery() {
+		return nil
+	}
+	end := l.img.footerOff + footerSize
+	if err := l.file.Truncate(end); err != nil {
+		return err
+	}
+	l.img.fileSize.Store(end)
+	l.img.needsRecovery.Store(false)
+	return d.syncs.fsync()
 }
 
 // recover mends what NeedsRecovery tells of. The footer that counts is written

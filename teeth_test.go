@@ -100,10 +100,14 @@ var mistakes = []mistake{
 	}`}}},
 	{"W10: reused space as it was", []edit{{"write.go", `if !w.hasParent() && !fresh {`, `if false && fresh {`}}},
 	{"W11: another try after a failed fsync", []edit{{"flush.go", `return b.onFail(err)`, `return err`}}},
-	{"W13: a header in its old place", []edit{{"headerchange.go", `
-	c.away, err = c.room(dynHeaderSize)`, `
-	c.away = c.home`}}},
-	{"W13: both footers in flux", []edit{{"headerchange.go", `
+	{"W13: a header in place", []edit{{"headerchange.go", `c.away, err = c.room(dynHeaderSize)`, `c.away = c.home`}}},
+	{"W13: a new header that is not durable", []edit{{"headerchange.go", `
+	if err := d.syncs.fsync(); err != nil {
+		return err
+	}
+	return c.lead(c.away`, `
+	return c.lead(c.away`}}},
+	{"W7: both footers in flux, as a size changes", []edit{{"headerchange.go", `
 	return d.syncs.fsync()
 }
 
@@ -130,12 +134,6 @@ var mistakes = []mistake{
 		err = nil`}, {"merge.go", `
 		err = m.receiver.Sync()`, `
 		err = nil`}}},
-	{"W13: a footer that leads to a header before it is durable", []edit{{"headerchange.go", `
-	if err := d.syncs.fsync(); err != nil {
-		return err
-	}
-	return c.lead(c.away,`, `
-	return c.lead(c.away,`}}},
 	{"a repair that waits for nothing to be durable", []edit{{"repair_overlay.go", `		return f.Sync()
 `, `		return nil
 `}}},
@@ -147,6 +145,26 @@ var mistakes = []mistake{
 	}
 	undo, dir, err := r.publish(u, leaf.info.Mode().Perm()&0o666|0o600)
 `}}},
+	{"a larger disk without zeros", []edit{{"sizeblocks.go", `err := g.makeZeros(ctx)`, `err := error(nil)`}}},
+	{"a larger disk before its zeros are durable", []edit{{"sizeblocks.go", `
+	if err := g.after.settle(); err != nil {`, `
+	if err := error(nil); err != nil {`}}},
+	{"a larger disk as soon as its file grows", []edit{{"sizeblocks.go", `after.leaf.footer = before.leaf.footer`, `_ = before.leaf.footer`}}},
+	{"a larger disk with the entries that were there", []edit{{"sizeblocks.go", `
+		return g.emptyTable()
+	}
+	c, err :=`, `
+		return nil
+	}
+	c, err :=`}}},
+	{"a larger fixed disk over its old footer", []edit{{"sizefixed.go", `func() error { return l.file.Truncate(growingSize(oldSize, off+footerSize)) },`, ``}}},
+	{"a larger fixed disk with its old footer in it", []edit{{"sizefixed.go", `if end <= r.from {`, `if end != 0 {`}}},
+	{"a smaller fixed disk cut off first", []edit{{"sizefixed.go", `
+	if err := d.syncs.fsync(); err != nil {
+		return err
+	}
+	if err := l.file.Truncate(r.to + footerSize)`, `
+	if err := l.file.Truncate(r.to + footerSize)`}}},
 	{"a snapshot of what is not durable", []edit{{"snapshot.go", `if err := d.settle(); err != nil {`, `if err := error(nil); err != nil {`}}},
 	{"a snapshot, and writes to what is below", []edit{{"snapshot.go", `d.current.Store(after)`, `_ = after`}}},
 	{"W6: dropped blocks' space taken by moved ones early", []edit{

@@ -26,6 +26,18 @@ func (v *view) top() *layer { return v.layers[v.chain[0]] }
 // at is the layer of Chain()[depth].
 func (v *view) at(depth int) *layer { return v.layers[v.chain[depth]] }
 
+// with is the view with another layer in place of the one that has its number, for a
+// disk of size bytes.
+func (v *view) with(l *layer, size int64) *view {
+	after := *v
+	after.layers = slices.Clone(v.layers)
+	after.layers[l.number] = l
+	if after.size = size; size != v.size && v.windows != nil {
+		after.windows = newWindowTable(size)
+	}
+	return &after
+}
+
 // setChain makes the layers with these numbers the chain, leaf first.
 func (v *view) setChain(numbers []int32) {
 	v.chain, v.depths = numbers, make([]int, len(v.layers))
@@ -40,10 +52,8 @@ func (v *view) setChain(numbers []int32) {
 // replaceLayer puts a layer in place of the one that has its number. Where its blocks
 // are has not changed, for what is read from it. The disk's lock is held exclusively.
 func (d *Disk) replaceLayer(l *layer) {
-	after := *d.view()
-	after.layers = slices.Clone(after.layers)
-	after.layers[l.number] = l
-	d.current.Store(&after)
+	v := d.view()
+	d.current.Store(v.with(l, v.size))
 }
 
 // rereadLayer makes the disk see the structures of an image below the leaf as its

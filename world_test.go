@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -23,7 +24,7 @@ type operation struct {
 	name  string
 	often int  // in programs that are drawn, beside the others
 	most  int  // bytes of the piece of the disk that it takes; 0: it takes none
-	alone bool // it is done beside no other
+	alone bool // nobody can do it beside another
 
 	// letsOthersIn is before how many of its changes others can write, the first
 	// ones; before the others they would have to wait.
@@ -69,6 +70,10 @@ var operations = []*operation{
 	{
 		name: "compact", often: 2, letsOthersIn: 1, run: (*world).compact,
 		short: []string{"compact"},
+	},
+	{
+		name: "resize", often: 3, most: math.MaxInt, alone: true, run: (*world).resize,
+		short: []string{"resize 0+1024", "resize 2048+4096"},
 	},
 	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
 }
@@ -316,7 +321,16 @@ func readWhole(disk *vhd.Disk) ([]byte, error) {
 	return content, err
 }
 
-func (w *world) write(s step) error { return w.writeAt(s.off, s.n) }
+func (w *world) write(s step) error {
+	p := w.onDisk(s.piece)
+	return w.writeAt(p.off, p.n)
+}
+
+// onDisk is the part of a piece that is on the disk, which may be smaller by now.
+func (w *world) onDisk(p piece) piece {
+	off := min(p.off, w.promise.size())
+	return piece{off, min(p.n, w.promise.size()-off)}
+}
 
 func (w *world) writeAt(off, n int) error {
 	w.version++
@@ -330,10 +344,34 @@ func (w *world) writeAt(off, n int) error {
 }
 
 func (w *world) zero(s step) error {
-	w.promise.writing(make([]byte, s.n), s.off)
-	err := w.disk.WriteZeroes(int64(s.off), int64(s.n))
+	p := w.onDisk(s.piece)
+	w.promise.writing(make([]byte, p.n), p.off)
+	err := w.disk.WriteZeroes(int64(p.off), int64(p.n))
 	if err != nil {
-		w.promise.failed(s.off, s.n)
+		w.promise.failed(p.off, p.n)
+	}
+	return err
+}
+
+// resize makes the disk end where the step's piece does, at a sector.
+func (w *world) resize(s step) error {
+	size := (s.off + s.n + vhd.SectorSize - 1) / vhd.SectorSize * vhd.SectorSize
+	if size == w.promise.size() {
+		return w.disk.Resize(context.Background(), int64(size), vhd.ResizeOptions{})
+	}
+	mark := w.promise.mark()
+	w.promise.resizing(size)
+	err := w.disk.Resize(context.Background(), int64(size), vhd.ResizeOptions{})
+	if errors.Is(err, vhd.ErrDataLoss) {
+		err = w.disk.Resize(context.Background(), int64(size), vhd.ResizeOptions{AllowLoss: true})
+	}
+	switch {
+	case errors.Is(err, vhd.ErrBroken): // it has the one size or the other
+	case err != nil && w.disk.Size() != int64(size):
+		w.promise.notResized()
+	default:
+		w.promise.synced(mark)
+		w.promise.resized()
 	}
 	return err
 }
@@ -376,6 +414,7 @@ func (w *world) grow(step) error {
 
 // holds says whether every block that the piece lies in is in the leaf.
 func (w *world) holds(p piece) bool {
+	p = w.onDisk(p)
 	if w.leaf.leaf == vhd.Fixed && len(w.names) == 1 {
 		return true
 	}
@@ -439,7 +478,7 @@ func (w *world) snapshot(step) error {
 	mark := w.promise.mark()
 	w.snapping = fmt.Sprintf("snapshot-%d.vhd", w.snapshots+1)
 	opts := w.leaf.options(nil, vhd.Differencing, byte(11+w.snapshots))
-	opts.Parent = ""
+	opts.Parent, opts.Size = "", 0
 	if err := w.disk.Snapshot(w.snapping, opts); err != nil {
 		return err
 	}

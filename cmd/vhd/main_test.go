@@ -181,7 +181,7 @@ func TestWithoutAVerbTheHelpIsShownAsAnError(t *testing.T) {
 }
 
 func TestEveryVerbHasHelpWithAnExample(t *testing.T) {
-	for _, verb := range []string{"info", "create", "export", "import", "map", "check", "demo"} {
+	for _, verb := range []string{"info", "create", "resize", "export", "import", "map", "check", "demo"} {
 		help := succeed(t, verb, "--help")
 		require.Contains(t, help, "Usage:\n  vhd "+verb+" ")
 		require.Contains(t, help, "Examples:\n  vhd "+verb)

@@ -205,3 +205,14 @@ func (m *Model) merged(sector int64) []byte {
 	}
 	return out
 }
+
+// Resize gives the leaf another size. What comes into being reads as zeros, whatever is below.
+func (m *Model) Resize(size int64) {
+	old := m.leaf()
+	leaf := newLayer(size)
+	copy(leaf.data, old.data)
+	for sector := copy(leaf.states, old.states); sector < len(leaf.states); sector++ {
+		leaf.states[sector] = zeroed
+	}
+	m.layers[len(m.layers)-1] = leaf
+}

@@ -1,0 +1,328 @@
+package vhd
+
+import "context"
+
+// shrink makes a disk with blocks smaller. The table of the new header ends with
+// the disk, so that what was behind is free as soon as that one counts.
+func (r *resizing) shrink() error {
+	d := r.disk
+	m := d.leaf().img
+	nblocks := r.nblocks()
+	var behind []int64
+	err := m.eachEntry(nblocks, m.nblocks, func(block int64, e batEntry) error {
+		off, err := m.blockOff(block, e)
+		behind = append(behind, off)
+		return err
+	})
+	if err == nil {
+		err = r.flip(nblocks)
+	}
+	if err != nil {
+		return err
+	}
+	d.reuses.Add(1) // who reads what falls off reads again
+	if err := r.tidy(); err != nil {
+		return err
+	}
+	for _, off := range behind {
+		if end := min(off+m.blockBytes(), d.leaf().img.footerOff); off < end {
+			punch(d.leaf().file, off, end-off)
+		}
+	}
+	return nil
+}
+
+// flip makes the smaller size count.
+func (r *resizing) flip(nblocks int64) error {
+	d := r.disk
+	if nblocks == d.leaf().img.nblocks {
+		return d.replaceFooter(r.footer())
+	}
+	c, err := d.newHeaderChange()
+	if err != nil {
+		return err
+	}
+	c.footer, c.header.MaxTableEntries = r.footer(), tableEntries(nblocks)
+	return c.apply()
+}
+
+// tableEntries is a number of blocks as the header has it.
+func tableEntries(nblocks int64) uint32 {
+	return uint32(nblocks) //nolint:gosec // less than 2^32: 2 TiB have so many sectors
+}
+
+// growth makes a disk with blocks larger:
+//
+//  1. It gets a table for the new size, in which nothing is behind the old end:
+//     what stood there could be anything. The old one becomes longer if it can;
+//     else the new one has a place of its own, and the old one stays as it is.
+//  2. In a disk of the new size, which nobody else sees, all behind the old end is
+//     made zeros: bits and data of the last block, and what a larger parent holds.
+//     The footer has the old size meanwhile, also where it moves.
+//  3. All of that is durable before the new size counts.
+type growth struct {
+	*resizing
+	header DynamicHeader
+	change *headerChange // nil: the header stays as it is
+	kept   []span        // until the new size counts, beside what the new header leads to
+	after  *Disk         // the disk as it will be
+}
+
+func (r *resizing) grow(ctx context.Context) error {
+	g := &growth{resizing: r, header: r.disk.leaf().img.header}
+	if err := g.makeTable(); err != nil {
+		return err
+	}
+	if err := g.lookAhead(); err != nil {
+		return err
+	}
+	err := g.makeZeros(ctx)
+	if err == nil {
+		err = g.flip()
+	}
+	if err != nil {
+		return g.undo(err)
+	}
+	r.disk.current.Store(g.after.view())
+	r.disk.reuses.Add(1)
+	return r.tidy()
+}
+
+// makeTable is step 1.
+func (g *growth) makeTable() error {
+	m, nblocks := g.disk.leaf().img, g.nblocks()
+	if nblocks <= int64(m.header.MaxTableEntries) {
+		return g.emptyTable()
+	}
+	c, err := g.disk.newHeaderChange()
+	if err != nil {
+		return err
+	}
+	g.change = c
+	g.kept = []span{{"the BAT", m.header.TableOffset, m.tableEnd()}, {"the dynamic header", c.away, c.away + dynHeaderSize}}
+	size := g.tableSize()
+	stays := c.extend(m.tableEnd(), m.header.TableOffset+size)
+	if !stays {
+		if c.header.TableOffset, err = c.room(size + batmapHeaderSize); err != nil {
+			return err
+		}
+	}
+	c.footer, c.header.MaxTableEntries = g.footer(), tableEntries(nblocks)
+	g.header = c.header
+	if stays {
+		return g.emptyTable()
+	}
+	return g.fillTable(c.header.TableOffset, 0)
+}
+
+// tableSize is how many bytes the table for the new size has, with its padding.
+func (g *growth) tableSize() int64 { return roundUp(g.nblocks()*batEntrySize, SectorSize) }
+
+// emptyTable makes the table, where it is, one in which nothing is behind the old
+// end.
+func (g *growth) emptyTable() error {
+	m := g.disk.leaf().img
+	return g.fillTable(m.header.TableOffset, m.nblocks*batEntrySize/SectorSize*SectorSize)
+}
+
+// fillTable writes the table for the new size to off, from a byte of it on. Where it
+// is one of its own, or became longer, a sector behind it is free, which must not
+// look like the start of a batmap.
+func (g *growth) fillTable(off, from int64) error {
+	w, size := g.disk.leaf(), g.tableSize()
+	there := w.img.nblocks * batEntrySize
+	buf := make([]byte, min(size-from, 64<<10))
+	for at := from; at < size; {
+		p := buf[:min(size-at, int64(len(buf)))]
+		n := min(max(there-at, 0), int64(len(p)))
+		if err := readFull(w.file, p[:n], w.table.off+at); err != nil {
+			return inPart("BAT", w.table.off+at, err)
+		}
+		for i := n / batEntrySize; i < int64(len(p))/batEntrySize; i++ {
+			putBATEntry(p, i, noBlock)
+		}
+		if _, err := writeFull(w.file, p, off+at); err != nil {
+			return inPart("BAT", off+at, err)
+		}
+		at += int64(len(p))
+	}
+	if g.change != nil && off+size != w.img.tableEnd() {
+		if err := zeroRange(w.file, off+size, batmapHeaderSize); err != nil {
+			return inPart("BAT", off+size, err)
+		}
+	}
+	return g.disk.syncs.fsync() // what the entries behind the end took is free now (W6)
+}
+
+// lookAhead makes the disk as it will be. It shares the file and its barrier with
+// the one that is; the locks that are held keep everybody else away.
+func (g *growth) lookAhead() error {
+	d := g.disk
+	before := d.view()
+	former := before.top()
+	m := former.img
+	img := &Image{name: m.name, file: m.file, footer: g.footer(), header: g.header, locators: m.locators, footerOff: m.footerOff}
+	img.fileSize.Store(m.FileSize())
+	img.noteMetadata()
+	img.metadata = append(img.metadata, g.kept...)
+	if err := img.checkBlockSize(); err != nil {
+		return err
+	}
+	l := newLayer(int(former.number), img, former.file, d.cache)
+	l.abs = former.abs
+	after := before.with(l, g.to)
+	var err error
+	if after.leaf, err = newLeaf(l); err != nil {
+		return err
+	}
+	after.leaf.footer = before.leaf.footer // with the old size
+	after.leaf.space.fresh = max(after.leaf.space.fresh, before.leaf.space.fresh)
+	g.after = &Disk{opts: d.opts, nameless: d.nameless, cache: d.cache, syncs: d.syncs}
+	g.after.current.Store(after)
+	return nil
+}
+
+// zerosEnd is behind what of the new disk may not read as zeros: the last block that
+// the old one had, and its parent.
+func (g *growth) zerosEnd() int64 {
+	v := g.after.view()
+	end := roundUp(g.from, v.leaf.img.header.BlockSize)
+	if len(v.chain) > 1 {
+		end = max(end, v.at(1).img.footer.CurrentSize)
+	}
+	return min(end, g.to)
+}
+
+// makeZeros is step 2.
+func (g *growth) makeZeros(ctx context.Context) error {
+	if err := g.reserve(ctx); err != nil {
+		return err
+	}
+	end := g.zerosEnd()
+	for off := g.from; off < end; {
+		if err := g.goesOn(ctx); err != nil {
+			return err
+		}
+		if g.after.leaf().dirtyCost > maxDirtyCost {
+			if err := g.after.flush(&g.after.mu); err != nil {
+				return err
+			}
+		}
+		n, err := g.after.zeroPiece(off, end-off)
+		if err != nil {
+			return err
+		}
+		off += n
+		g.report(off - g.from)
+	}
+	return g.goesOn(ctx)
+}
+
+// goesOn is why the work ends early.
+func (g *growth) goesOn(ctx context.Context) error {
+	if err := g.disk.usable(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// reserve makes sure, where the file can tell, that there is space for the zeros
+// before any is taken.
+func (g *growth) reserve(ctx context.Context) error {
+	n, err := g.bytesNeeded(ctx)
+	if err != nil || n == 0 {
+		return err
+	}
+	w := g.after.leaf()
+	size := w.img.FileSize()
+	ok, err := reserve(w.file, size, n)
+	if ok && w.space.reserved == 0 {
+		w.space.reserved = size
+	}
+	return inPart("data", size, err)
+}
+
+// bytesNeeded is how much longer the file becomes by zeros that are data, since the
+// parent holds something there.
+func (g *growth) bytesNeeded(ctx context.Context) (int64, error) {
+	v := g.after.view()
+	w := v.leaf
+	if !w.hasParent() {
+		return 0, nil
+	}
+	var builder mapBuilder
+	var nblocks, counted int64 // blocks, and in front of which all are
+	end := g.zerosEnd()
+	for off := g.from; off < end; off = (off/windowSize + 1) * windowSize {
+		if err := g.goesOn(ctx); err != nil {
+			return 0, err
+		}
+		window := off / windowSize
+		m, _ := builder.build(v, window, 0)
+		for i := m.find(int(off%windowSize) / SectorSize); i < m.nextents(); i++ {
+			e := m.extent(i)
+			if e.layer == hole || e.layer == w.number {
+				continue
+			}
+			first := max(off, window*windowSize+int64(e.start)*SectorSize) / w.img.header.BlockSize
+			last := (window*windowSize + int64(e.end)*SectorSize - 1) / w.img.header.BlockSize
+			nblocks += max(0, last+1-max(first, counted))
+			counted = max(counted, last+1)
+		}
+	}
+	return max(0, nblocks-int64(len(w.space.freeSlots))) * w.img.slotSize(), nil
+}
+
+// flip is step 3, and makes the new size count.
+func (g *growth) flip() error {
+	if err := g.after.settle(); err != nil {
+		return err
+	}
+	if g.change == nil {
+		return g.after.replaceFooter(g.footer())
+	}
+	g.change.disk = g.after
+	return g.change.apply()
+}
+
+// undo goes back to the disk as it was after a failure, or the end of the context. Nothing
+// that was done shows there, but the file may end elsewhere.
+func (g *growth) undo(cause error) error {
+	d := g.disk
+	if err := d.syncs.err(); err != nil { // it may be the disk as it was to be that broke
+		d.down.CompareAndSwap(nil, &err)
+		return cause
+	}
+	w, after := d.leaf(), g.after.leaf()
+	w.img.footerOff = after.img.footerOff
+	w.img.fileSize.Store(after.img.FileSize())
+	w.space.junkEnd = max(w.space.junkEnd, after.space.junkEnd)
+	w.space.fresh = max(w.space.fresh, after.space.fresh)
+	clear(w.blocks) // of the last one the file may know more by now
+	w.table.forget((g.from - 1) / w.img.header.BlockSize)
+	if err := g.takeBack(); err != nil {
+		return d.breakDown(joined(cause, err))
+	}
+	return cause
+}
+
+// takeBack gives back what the growth took.
+func (g *growth) takeBack() error {
+	d := g.disk
+	w := d.leaf()
+	if g.header.TableOffset == w.img.header.TableOffset {
+		if err := g.emptyTable(); err != nil && d.syncs.err() != nil {
+			return err
+		}
+	}
+	s, err := w.img.takeInventory()
+	if err != nil {
+		return err
+	}
+	s.fresh, s.junkEnd = max(s.fresh, w.space.fresh), w.space.junkEnd
+	w.space = s
+	if err := d.trim(); err != nil && d.syncs.err() != nil {
+		return err
+	}
+	return nil
+}
