@@ -65,6 +65,8 @@ type changes struct {
 	errs         []error     // for those that are failing
 }
 
+var errNotInChain = fmt.Errorf("%w: the image is not in the chain any more", fs.ErrInvalid)
+
 // ofLeaf stands for whatever layer is the leaf.
 const ofLeaf = -1
 
@@ -119,6 +121,11 @@ func (c *changes) find(window int64) {
 		upper = v.depths[c.upper]
 	}
 	c.view = v
+	if upper < 0 || lower < 0 { // a Rebase has taken them out of the chain
+		c.extents = append(c.extents[:0], mapExtent{end: windowSectors, layer: failing})
+		c.errs = []error{errNotInChain}
+		return
+	}
 	c.above.askLayers(v, window, upper, lower)
 	c.above.sort()
 	c.extents, c.errs = c.extents[:0], c.above.errs

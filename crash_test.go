@@ -144,6 +144,11 @@ func (r *crashRun) lookAt(state *vhdtest.MemFS, how looking) error {
 	if parent, _ := state.ReadFile(baseName); !bytes.Equal(parent, w.leaf.parent) {
 		return errors.New("P3: the parent changed")
 	}
+	for name, want := range map[string][]byte{copyName: w.leaf.parent, otherName: w.leaf.other} {
+		if file, _ := state.ReadFile(name); !bytes.Equal(file, want) {
+			return fmt.Errorf("P3: %s changed", name)
+		}
+	}
 	for i, content := range w.below {
 		if _, err := r.lookAtImage(state, w.names[i], content); err != nil {
 			return fmt.Errorf("P3: the parent %s: %w", w.names[i], err)

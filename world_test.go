@@ -56,6 +56,10 @@ var operations = []*operation{
 		name: "snapshot", often: 1, letsOthersIn: 1, run: (*world).snapshot,
 		short: []string{"snapshot | 0 write 512+512"},
 	},
+	{
+		name: "rebase", often: 1, letsOthersIn: 1, run: (*world).rebase,
+		short: []string{"rebase", "rebase | 0 write 512+512"},
+	},
 	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
 }
 
@@ -69,6 +73,9 @@ const (
 	leafName = "leaf.vhd"
 	baseName = "base.vhd"
 	newName  = "new.vhd"
+
+	otherName = "other.vhd" // an image with other content, and smaller
+	copyName  = "copy.vhd"  // a copy of the base
 )
 
 // leafKind is a kind of leaf, and the storage that it must survive on.
@@ -89,6 +96,7 @@ type leafFiles struct {
 	leafKind
 	files   *vhdtest.MemFS
 	parent  []byte // the parent's file
+	other   []byte // that of another image
 	below   []byte // what the parent reads as; zeros if there is none
 	content []byte // what the leaf reads as
 }
@@ -119,7 +127,9 @@ func (k leafKind) build() (*leafFiles, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.parent, _ = l.files.ReadFile(baseName)
+		if err := l.buildOther(); err != nil {
+			return nil, err
+		}
 	}
 	l.content = bytes.Clone(l.below)
 	copy(l.content, stamp(0, 1))
@@ -127,6 +137,24 @@ func (k leafKind) build() (*leafFiles, error) {
 		_, err := d.WriteAt(stamp(0, 1), 0)
 		return err
 	})
+}
+
+// buildOther makes what a leaf may get in place of its parent: a copy of that, and
+// an image that has something else in every second sector.
+func (l *leafFiles) buildOther() error {
+	l.parent, _ = l.files.ReadFile(baseName)
+	if err := l.files.WriteFile(copyName, l.parent); err != nil {
+		return err
+	}
+	opts := l.options(l.files, vhd.Dynamic, 4)
+	opts.Size = l.size * 5 / 8 / vhd.SectorSize * vhd.SectorSize
+	content := make([]byte, opts.Size)
+	for sector := 0; sector < len(content)/vhd.SectorSize; sector += 2 {
+		copy(sectorOfContent(content, sector), stamp(sector, 9999))
+	}
+	err := createAndFill(otherName, opts, func(d *vhd.Disk) error { return writeStamps(d, content) })
+	l.other, _ = l.files.ReadFile(otherName)
+	return err
 }
 
 func createAndFill(name string, opts vhd.CreateOptions, fill func(*vhd.Disk) error) error {
@@ -189,6 +217,8 @@ type world struct {
 	names    []string   // of the leaf, and of those that were, the newest last
 	below    []*promise // what these read as, for good
 	snapping string     // the name of a snapshot on its way, or of one that failed
+
+	rebases int // that were begun
 
 	made *promise // of the image that create makes; nil: there is none
 	// madeSafely says that its name is durable.
@@ -378,6 +408,22 @@ func (w *world) snapshot(step) error {
 	w.promise.synced(mark)
 	w.below = append(w.below, w.promise.frozen())
 	w.names, w.snapping = append(w.names, w.snapping), ""
+	return nil
+}
+
+// rebase gives the leaf another parent, if it has one: a copy of what the base is,
+// another image, the base, and so on.
+func (w *world) rebase(step) error {
+	if w.leaf.leaf != vhd.Differencing {
+		return nil
+	}
+	mark := w.promise.mark()
+	parent := []string{copyName, otherName, baseName}[w.rebases%3]
+	w.rebases++
+	if err := w.disk.Rebase(parent, vhd.RebaseOptions{}); err != nil {
+		return err
+	}
+	w.promise.synced(mark)
 	return nil
 }
 
