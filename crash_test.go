@@ -208,9 +208,12 @@ func (r *crashRun) lookAtImage(state *vhdtest.MemFS, name string, p *promise) (c
 
 // mustHaveFooter says that no crash takes the end footer away: the disk was
 // closed, or appends persist in order, nothing worse happens, and it was there in
-// the beginning, or has been mended.
+// the beginning, or has been mended; and no step changes the two, one by one.
 func (r *crashRun) mustHaveFooter() bool {
 	leaf := r.world.leaf
+	if s := r.world.step; s != nil && s.op.changesFooters {
+		return false
+	}
 	return r.closedWell || leaf.storage.Order != vhdtest.AnyOrder && !r.faulty && (!leaf.unfinished || r.world.disk != nil)
 }
 

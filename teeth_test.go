@@ -98,6 +98,48 @@ var mistakes = []mistake{
 	{"W11: another try after a failed fsync", []edit{{"flush.go", `return b.onFail(err)`, `return err`}}},
 	{"a snapshot of what is not durable", []edit{{"snapshot.go", `if err := d.settle(); err != nil {`, `if err := error(nil); err != nil {`}}},
 	{"a snapshot, and writes to what is below", []edit{{"snapshot.go", `d.current.Store(after)`, `_ = after`}}},
+	{"W13: a header in place", []edit{{"headerchange.go", `
+	c.away, err = c.room(dynHeaderSize)
+	if !atHome {`, `
+	c.away = c.home
+	if !atHome {`}}},
+	{"W13: a header that is led to before it is there", []edit{{"headerchange.go", `
+	if err := d.syncs.fsync(); err != nil {
+		return err
+	}
+	return c.lead(c.away, d.leaf().img.footerOff)`, `
+	return c.lead(c.away, d.leaf().img.footerOff)`}}},
+	{"W7: both footers in flux while the header changes", []edit{{"headerchange.go", `
+		return d.breakDown(inPart("footer", off, err)) // which one is there is not known
+	}
+	return d.syncs.fsync()`, `
+		return d.breakDown(inPart("footer", off, err)) // which one is there is not known
+	}
+	return nil`}}},
+	{"a rebase that names the parent before what was copied is durable", []edit{
+		{"rebase.go", `
+		if err := r.disk.sync(); err != nil {
+			return err
+		}
+	}
+	if err := r.change()`, `
+	}
+	if err := r.change()`},
+		{"headerchange.go", `
+	if err := d.settle(); err != nil {
+		return nil, err
+	}
+	w := d.leaf()`, `
+	w := d.leaf()`},
+		{"headerchange.go", `return d.reloadLeaf()
+}
+
+// apply`, `return d.settle()
+}
+
+// apply`},
+	}},
+	{"a rebase that copies nothing", []edit{{"rebase.go", `return !same && !r.opts.Unsafe`, `return false && !same`}}},
 	{"a new file's name before its content", []edit{{"create.go", `err = f.Sync()`, `err = nil`}}},
 	{"a new file without a sync of its directory", []edit{{"create.go", `if err := d.fs.SyncDir(d.dir); err != nil {`, `if err := error(nil); err != nil {`}}},
 }

@@ -25,6 +25,8 @@ type operation struct {
 	// letsOthersIn is before how many of its changes others can write, the first
 	// ones; before the others they would have to wait.
 	letsOthersIn int
+	// changesFooters says that the two footers differ meanwhile.
+	changesFooters bool
 	// short are the steps that every short workload is made of, on the tiny
 	// disk: two blocks of four sectors, of which the very first is in the leaf.
 	short []string
@@ -57,7 +59,7 @@ var operations = []*operation{
 		short: []string{"snapshot | 0 write 512+512"},
 	},
 	{
-		name: "rebase", often: 1, letsOthersIn: 1, run: (*world).rebase,
+		name: "rebase", often: 1, letsOthersIn: 1, changesFooters: true, run: (*world).rebase,
 		short: []string{"rebase", "rebase | 0 write 512+512"},
 	},
 	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
