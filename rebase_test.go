@@ -62,9 +62,16 @@ func (f *lineage) open(t testing.TB, opts vhd.Options) *vhd.Disk {
 	return disk
 }
 
-// requireLeaf says what the leaf, opened anew, reads as, here and in 7-Zip, and that
-// nothing is wrong with it.
+// requireLeaf says what the leaf, opened anew, reads as, here and in 7-Zip, which
+// follows no path to another directory, and that nothing is wrong with it.
 func (f *lineage) requireLeaf(t testing.TB, want []byte, codes ...string) {
+	t.Helper()
+	f.requireOurs(t, want, codes...)
+	requireSameBytes(t, want, vhdtest.SevenZip.Content(t, f.name("leaf.vhd")), 0)
+}
+
+// requireOurs is that without 7-Zip.
+func (f *lineage) requireOurs(t testing.TB, want []byte, codes ...string) {
 	t.Helper()
 	requireFileReadsAs(t, f.name("leaf.vhd"), want)
 	report, err := vhd.Check(context.Background(), f.name("leaf.vhd"), vhd.CheckOptions{Chain: true})
@@ -72,14 +79,7 @@ func (f *lineage) requireLeaf(t testing.TB, want []byte, codes ...string) {
 	for _, finding := range report.Findings {
 		require.Contains(t, append(codes, "free-blocks"), finding.Code, "%+v", finding)
 	}
-	if vhdtest.SevenZip.Ask(context.Background(), nopWriter{}, f.name("leaf.vhd")) == nil {
-		requireSameBytes(t, want, vhdtest.SevenZip.Content(t, f.name("leaf.vhd")), 0)
-	}
 }
-
-type nopWriter struct{}
-
-func (nopWriter) Write(p []byte) (int, error) { return len(p), nil }
 
 func TestRebaseToAParentThatWasMovedMendsALostOne(t *testing.T) {
 	f := newLineage(t)
@@ -337,7 +337,9 @@ func TestAPathThatNoLongerFitsItsLocatorGoesElsewhere(t *testing.T) {
 			require.NoError(t, disk.Rebase(at, vhd.RebaseOptions{}))
 			requireSameBytes(t, f.leaf, readAll(t, disk, lineageSize), 0)
 			require.NoError(t, disk.Close())
-			f.requireLeaf(t, f.leaf)
+			if f.requireOurs(t, f.leaf); dir == f.dir {
+				f.requireLeaf(t, f.leaf)
+			}
 			header, _ := imageOf(t, f.name("leaf.vhd")).Header()
 			require.Equal(t, vhd.W2ku, header.Locators[0].Code)
 			require.Equal(t, vhd.W2ru, header.Locators[1].Code)
