@@ -1,6 +1,7 @@
 package vhd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -23,18 +24,18 @@ type folder struct {
 	scratch scratch
 }
 
-// newFolder is the directory that the caller calls name. Nothing outside root is
+// newFolder is the directory that the caller calls name; empty: where names start. Nothing outside root is
 // opened; empty: the directory itself.
 func newFolder(name string, opts *Options, root string) (*folder, error) {
 	if opts.FS != nil {
 		return &folder{place: newFSPlace(path.Join(name, "image"), &Options{FS: opts.FS, Root: root})}, nil
 	}
-	real, err := realPath(name)
+	real, err := realPath(cmp.Or(name, "."))
 	if err != nil {
 		return nil, err
 	}
 	shown := name
-	if !os.IsPathSeparator(shown[len(shown)-1]) {
+	if shown != "" && !os.IsPathSeparator(shown[len(shown)-1]) {
 		shown += string(filepath.Separator)
 	}
 	p, err := newOSPlace(real, shown, root)

@@ -1,6 +1,7 @@
 package vhd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -162,12 +163,9 @@ func (r *renaming) findChildren() error {
 		oldDir, newDir = path.Dir(r.old), path.Dir(r.new)
 	}
 	for _, dir := range append([]string{oldDir, newDir}, r.opts.Search...) {
-		if dir == "" {
-			dir = "."
-		}
 		f, err := newFolder(dir, &r.opts.Options, "")
 		if err != nil {
-			return inFile(dir, err)
+			return inFile(cmp.Or(dir, "."), err)
 		}
 		if !seen[f.dir] {
 			seen[f.dir] = true
@@ -175,7 +173,7 @@ func (r *renaming) findChildren() error {
 		}
 		f.release()
 		if err != nil {
-			return inFile(dir, err)
+			return inFile(cmp.Or(dir, "."), err)
 		}
 	}
 	return nil
