@@ -58,6 +58,7 @@ type chainMachine struct {
 	disk  *vhd.Disk
 	model *vhdtest.Model
 	names []string // base first
+	made  int      // images, also those that are in the chain no more
 	sums  map[string][sha256.Size]byte
 	// Of these sectors a part was zeroed: who holds them is the engine's choice.
 	partlyZeroed map[int64]bool
@@ -89,6 +90,7 @@ func (c *chainMachine) run(t *rapid.T) {
 		"reopen":          c.reopen,
 		"new child":       c.newChild,
 		"snapshot":        c.snapshot,
+		"rebase":          c.rebase,
 		"export":          c.export,
 		"pass the end":    c.passTheEnd,
 		"read at the end": c.readAtTheEnd,
@@ -147,7 +149,10 @@ func (c *chainMachine) create(t *rapid.T, opts vhd.CreateOptions) {
 	c.disk, c.names = disk, append(c.names, name)
 }
 
-func (c *chainMachine) nextName() string { return fmt.Sprintf("%s%d.vhd", c.prefix, len(c.names)) }
+func (c *chainMachine) nextName() string {
+	c.made++
+	return fmt.Sprintf("%s%d.vhd", c.prefix, c.made)
+}
 
 func (c *chainMachine) newChild(t *rapid.T) {
 	if c.model.Depth() >= maxModelDepth {
@@ -187,6 +192,20 @@ func (c *chainMachine) snapshot(t *rapid.T) {
 	c.names = append(c.names, name)
 	c.model.NewChild(c.model.Size())
 	c.blockSize = blockSize
+	require.Len(t, c.disk.Chain(), c.model.Depth()+1)
+}
+
+// rebase makes another image of the chain the leaf's parent, or the same one
+// again.
+func (c *chainMachine) rebase(t *rapid.T) {
+	if c.model.Depth() == 0 {
+		t.Skip("it has no parent")
+	}
+	depth := rapid.IntRange(1, c.model.Depth()).Draw(t, "depth")
+	parent := len(c.names) - 1 - depth
+	require.NoError(t, c.disk.Rebase(c.names[parent], vhd.RebaseOptions{}))
+	c.names = append(c.names[:parent+1], c.names[len(c.names)-1])
+	c.model.Rebase(depth)
 	require.Len(t, c.disk.Chain(), c.model.Depth()+1)
 }
 

@@ -3,6 +3,7 @@ package vhd_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -504,4 +505,102 @@ func TestAParentWithoutAnIdentifierIsComparedWithTheFormerOne(t *testing.T) {
 	requireSameBytes(t, f.leaf, readAll(t, disk, lineageSize), 0)
 	require.NoError(t, disk.Close())
 	require.Equal(t, uuid.UUID{}, imageOf(t, f.name("base.vhd")).Footer().ID)
+}
+
+// Real children keep the slots of their locators, and what they read as, when their
+// parent goes so far away that the path to it has no room where it was.
+func TestRealChildrenAreRebased(t *testing.T) {
+	set := vhdtest.Corpus(t)
+	for _, img := range set.Images {
+		if img.Parent == "" {
+			continue
+		}
+		t.Run(img.File, func(t *testing.T) {
+			skipLarge(t, img)
+			names := set.Copy(t, img.File)
+			before, _ := imageOf(t, names[0]).Header()
+			dir := filepath.Dir(names[0])
+			far := filepath.Join(dir, strings.Repeat("far/", 60), "away", filepath.Base(names[1]))
+			require.NoError(t, os.MkdirAll(filepath.Dir(far), 0o755))
+			if len(names) > 2 { // whose parents stay with it
+				require.NoError(t, os.Rename(names[2], filepath.Join(filepath.Dir(far), filepath.Base(names[2]))))
+			}
+			require.NoError(t, os.Rename(names[1], far))
+			opts := vhd.Options{Writable: true, NoParents: true, Root: dir}
+			disk, err := vhd.Open(names[0], &opts)
+			require.NoError(t, err)
+			blocks, err := disk.Chain()[0].AllocatedBlocks()
+			require.NoError(t, err)
+			require.NoError(t, disk.Rebase(far, vhd.RebaseOptions{}))
+			require.Equal(t, img.ContentSHA256, sumOf(t, disk))
+			require.NoError(t, disk.Close())
+
+			after, _ := imageOf(t, names[0]).Header()
+			for i, l := range before.Locators {
+				if l.Code == vhd.W2ku || l.Code == vhd.W2ru {
+					require.Equal(t, l.Code, after.Locators[i].Code)
+					require.Equal(t, l.Reserved, after.Locators[i].Reserved)
+				}
+			}
+			empty, err := vhd.Create(filepath.Join(dir, "empty.vhd"), vhd.CreateOptions{Size: img.VirtualSize})
+			require.NoError(t, err)
+			require.NoError(t, empty.Close())
+			opts.NoParents = false
+			disk, err = vhd.Open(names[0], &opts)
+			require.NoError(t, err)
+			require.Equal(t, img.ContentSHA256, sumOf(t, disk))
+			now, err := disk.Chain()[0].AllocatedBlocks()
+			require.NoError(t, err)
+			require.Equal(t, blocks, now)
+			require.NoError(t, disk.Rebase(filepath.Join(dir, "empty.vhd"), vhd.RebaseOptions{}))
+			require.Equal(t, img.ContentSHA256, sumOf(t, disk))
+			require.NoError(t, disk.Close())
+			requireNoErrorFindings(t, names[0])
+			require.Equal(t, img.ContentSHA256, vhdtest.SevenZip.Sum(t, names[0]))
+		})
+	}
+}
+
+func requireNoErrorFindings(t testing.TB, name string) {
+	t.Helper()
+	report, err := vhd.Check(context.Background(), name, vhd.CheckOptions{Chain: true, Options: vhd.Options{Root: "/"}})
+	require.NoError(t, err)
+	for _, finding := range report.Findings {
+		require.NotEqual(t, vhd.SeverityError, finding.Severity, "%+v", finding)
+		require.NotEqual(t, "parent-time", finding.Code)
+	}
+}
+
+// After any crash of an unsafe rebase the leaf reads as with the one parent or with
+// the other.
+func TestEveryCrashOfAnUnsafeRebaseLeavesTheOneOrTheOther(t *testing.T) {
+	tree := newTinyTree(t, [2]string{"base.vhd", ""}, [2]string{"other.vhd", ""}, [2]string{"leaf.vhd", "base.vhd"})
+	with := func(parent string) []byte {
+		content := bytes.Clone(tree.content[parent])
+		for _, sector := range []int{2, 5} { // what the leaf holds
+			copy(sectorOfContent(content, sector), stamp(sector, 2))
+		}
+		return content
+	}
+	was, is := with("base.vhd"), with("other.vhd")
+	require.Equal(t, tree.content["leaf.vhd"], was)
+	look := func(state *vhdtest.MemFS) error {
+		err := mustReadAs(state.Clone(), "leaf.vhd", "", was)
+		if err != nil {
+			err = mustReadAs(state, "leaf.vhd", "", is)
+		}
+		return err
+	}
+	work := func(fsys vhd.FS) error {
+		disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: fsys, Writable: true})
+		if err != nil {
+			return err
+		}
+		err = disk.Rebase("other.vhd", vhd.RebaseOptions{Unsafe: true})
+		return errors.Join(err, disk.Close())
+	}
+	crashEverywhere(t, tree.files, false, work, look)
+	failEverywhere(t, tree.files, false, work, look)
+	require.NoError(t, work(tree.files))
+	require.NoError(t, mustReadAs(tree.files, "leaf.vhd", "", is))
 }

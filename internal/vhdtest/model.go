@@ -1,6 +1,7 @@
 package vhdtest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 )
@@ -102,6 +103,18 @@ func (m *Model) WriteZeroes(off, n int64) error {
 		off, n = off+int64(len(run)), n-int64(len(run))
 	}
 	return nil
+}
+
+// Rebase makes the layer of that depth the leaf's parent. The leaf gets what reads otherwise then.
+func (m *Model) Rebase(depth int) {
+	now := m.Content()
+	leaf := m.leaf()
+	m.layers = append(slices.Clone(m.layers[:len(m.layers)-depth]), leaf)
+	for sector := range int64(len(leaf.states)) {
+		if was := now[sector*SectorSize:][:m.sectorLen(sector)]; !bytes.Equal(was, m.merged(sector)) {
+			copy(m.own(sector), was)
+		}
+	}
 }
 
 // ReadAt reads the leaf over its parents.
