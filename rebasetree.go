@@ -118,7 +118,7 @@ func (t *treeRebase) scanOne(dir string) (dirs []string, err error) {
 	entries, err := t.folder.list(dir)
 	if err != nil {
 		t.report(dir, err)
-		return nil, nil //nolint:nilerr // it is reported
+		return nil, nil // it is reported
 	}
 	if t.nentries += len(entries); t.nentries > maxTreeEntries {
 		return nil, fmt.Errorf("%w: more than %d files", ErrUnsupported, maxTreeEntries)

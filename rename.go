@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 )
 
 // RenameOptions say how an image is renamed.
@@ -226,10 +227,8 @@ func (r *renaming) isChild(k *kin) (bool, error) {
 		if ref.path.err != nil {
 			continue
 		}
-		for _, name := range ref.path.candidates(dirOf(k.abs), r.opts.FS == nil && runtime.GOOS == "windows") {
-			if name == r.image.abs {
-				return true, nil
-			}
+		if slices.Contains(ref.path.candidates(dirOf(k.abs), r.opts.FS == nil && runtime.GOOS == "windows"), r.image.abs) {
+			return true, nil
 		}
 	}
 	return false, nil
