@@ -691,7 +691,7 @@ func mustKeep(state *vhdtest.MemFS, child *vhdtest.Image, want []byte) error {
 			continue
 		}
 		is := header.Locators[i]
-		if uint32(is.Code) != uint32(l.Code) || !bytes.Equal(raw[is.DataOffset:][:is.DataLength], l.Data) {
+		if uint32(is.Code) != l.Code || !bytes.Equal(raw[is.DataOffset:][:is.DataLength], l.Data) {
 			return fmt.Errorf("locator %d is another one: %+v", i, is)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -111,10 +112,7 @@ func TestRebaseTreeReportsWhatItCanNotMend(t *testing.T) {
 
 func TestRebaseTreeGoesSoDeepAndNoDeeper(t *testing.T) {
 	files := vhdtest.NewMemFS()
-	dir := "d"
-	for range 70 {
-		dir += "/d"
-	}
+	dir := "d" + strings.Repeat("/d", 70)
 	require.NoError(t, files.MkdirAll(dir))
 	_, err := vhd.RebaseTree(t.Context(), "d", vhd.RebaseTreeOptions{Options: vhd.Options{FS: files}})
 	require.ErrorIs(t, err, vhd.ErrUnsupported)
