@@ -22,7 +22,7 @@ func rebaseToMoved() (err error) {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	base, child, moved := filepath.Join(dir, "base.vhd"), filepath.Join(dir, "child.vhd"), filepath.Join(dir, "moved.vhd")
 	if err := createBaseAndChild(base, child); err != nil {
 		return err
