@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 
 	"github.com/google/uuid"
@@ -174,6 +175,7 @@ func optionsOf(opts *Options) *Options {
 type chain struct {
 	opts  *Options
 	links []*link // leaf first
+	above *link   // the image that gets links[0] as its parent; nil: none
 	place *place  // nil until a parent is looked for
 
 	scratch scratch
@@ -185,6 +187,12 @@ type link struct {
 	file File
 	info fs.FileInfo
 	abs  string // its absolute name in the place
+}
+
+// is says whether a file is the image's, by its absolute name in an FS of the
+// caller's, or as one of the operating system's.
+func (l *link) is(name string, info fs.FileInfo) bool {
+	return l.abs == name || os.SameFile(l.info, info)
 }
 
 func (l *link) needsParent() bool { return l.img.footer.Type == Differencing }
@@ -282,6 +290,9 @@ func (c *chain) load(name string, f File, exclusive bool, read func(name string,
 	if !info.Mode().IsRegular() {
 		return link{}, errNotRegular
 	}
+	if c.above != nil && c.above.is(c.absolute(name), info) {
+		return link{}, ErrChainLoop // and not that we have locked it
+	}
 	if err := c.opts.Lock.lock(f, exclusive); err != nil {
 		return link{}, err
 	}
@@ -300,6 +311,16 @@ func (c *chain) read(name string, f File) (link, error) {
 	}
 	img, err := readImage(name, f, info.Size(), &c.scratch)
 	return link{img: img, file: f, info: info}, err
+}
+
+// absolute is the absolute name, in an FS of the caller's, of a file that the
+// caller named; empty in the operating system's, which knows files by more than
+// names.
+func (c *chain) absolute(name string) string {
+	if c.opts.FS == nil {
+		return ""
+	}
+	return path.Join("/", name)
 }
 
 // unlock gives back what load took.
@@ -365,6 +386,9 @@ func (c *chain) loadParent(shown, name string, f File) (link, error) {
 
 // holds says whether the chain has a file already, by its name or another one.
 func (c *chain) holds(name string, info fs.FileInfo) bool {
+	if c.above != nil && c.above.is(name, info) {
+		return true
+	}
 	return slices.ContainsFunc(c.links, func(l *link) bool { return l.abs == name }) || c.holdsFile(info)
 }
 

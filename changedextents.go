@@ -65,6 +65,8 @@ type changes struct {
 	errs         []error     // for those that are failing
 }
 
+var errNotInChain = fmt.Errorf("%w: the image is not in the chain any more", fs.ErrInvalid)
+
 // ofLeaf stands for whatever layer is the leaf.
 const ofLeaf = -1
 
@@ -124,9 +126,9 @@ func (c *changes) findLocked(window int64) {
 		upper = v.depths[c.upper]
 	}
 	c.view = v
-	if upper == Hole || lower == Hole {
-		c.extents = []mapExtent{{end: windowSectors, layer: failing}}
-		c.errs = []error{errLeftChain}
+	if upper < 0 || lower < 0 { // a Merge or a Rebase has taken them out of the chain
+		c.extents = append(c.extents[:0], mapExtent{end: windowSectors, layer: failing})
+		c.errs = []error{errNotInChain}
 		return
 	}
 	c.above.askLayers(v, window, upper, lower)
@@ -145,10 +147,6 @@ func (c *changes) findLocked(window int64) {
 		c.addHoles(e, below)
 	}
 }
-
-// errLeftChain is of changes since an image that a Merge has taken out of the chain
-// meanwhile, or has written to.
-var errLeftChain = fmt.Errorf("%w: the image that changes were asked about was merged", ErrParentMismatch)
 
 // addHoles adds that part of a hole which is none from lower on.
 func (c *changes) addHoles(e mapExtent, below *blockMap) {

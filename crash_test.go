@@ -144,6 +144,11 @@ func (r *crashRun) lookAt(state *vhdtest.MemFS, how looking) error {
 	if parent, _ := state.ReadFile(baseName); !w.baseWritten && !bytes.Equal(parent, w.leaf.parent) {
 		return errors.New("P3: the parent changed")
 	}
+	for name, want := range map[string][]byte{copyName: w.leaf.parent, otherName: w.leaf.other} {
+		if file, _ := state.ReadFile(name); !bytes.Equal(file, want) {
+			return fmt.Errorf("P3: %s changed", name)
+		}
+	}
 	for name, content := range w.below {
 		if _, err := r.lookAtImage(state, name, content); err != nil {
 			return fmt.Errorf("P3: the parent %s: %w", name, err)
@@ -203,10 +208,13 @@ func (r *crashRun) lookAtImage(state *vhdtest.MemFS, name string, p *promise) (c
 
 // mustHaveFooter says that no crash takes the end footer away: the disk was
 // closed, or appends persist in order, nothing worse happens, and it was there in
-// the beginning, or has been mended.
+// the beginning, or has been mended; and no step changes the two, one by one.
 func (r *crashRun) mustHaveFooter(name string) bool {
-	leaf := r.world.leaf
-	return r.closedWell && r.world.below[name] == nil || !r.world.merging && leaf.storage.Order != vhdtest.AnyOrder && !r.faulty && (!leaf.unfinished || r.world.disk != nil)
+	w := r.world
+	if w.merging || w.step != nil && w.step.op.changesFooters {
+		return r.closedWell && w.below[name] == nil && !w.merging
+	}
+	return r.closedWell || w.leaf.storage.Order != vhdtest.AnyOrder && !r.faulty && (!w.leaf.unfinished || w.disk != nil)
 }
 
 // lookAtMade looks at the image that create makes: it is there whole, or not at

@@ -270,9 +270,7 @@ const tempSuffix = ".vhd-tmp"
 // publish makes a file with what write puts in it appear under its name. Until
 // all is durable it has another, which is taken away if anything fails.
 func (d directory) publish(write func(File) error) error {
-	if f, err := d.fs.OpenFile(d.name, os.O_RDONLY, 0); err == nil {
-		return joined(fs.ErrExist, f.Close())
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	if err := d.isFree(); err != nil {
 		return err
 	}
 	temp := strings.TrimSuffix(d.name, path.Base(d.name)) + "." + rand.Text() + tempSuffix
@@ -286,6 +284,18 @@ func (d directory) publish(write func(File) error) error {
 		return joined(err, d.fs.Remove(d.name))
 	}
 	return nil
+}
+
+// isFree is why the name can't be given to a file.
+func (d directory) isFree() error {
+	f, err := d.fs.OpenFile(d.name, os.O_RDONLY, 0)
+	if err == nil {
+		return joined(fs.ErrExist, f.Close())
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // takeBack takes away what publish made.
@@ -327,8 +337,8 @@ func (d directory) rename(temp string) error {
 			return fs.ErrExist
 		}
 	}
-	if f, err := d.fs.OpenFile(d.name, os.O_RDONLY, 0); err == nil {
-		return joined(fs.ErrExist, f.Close())
+	if err := d.isFree(); err != nil {
+		return err
 	}
 	return d.fs.Rename(temp, d.name)
 }

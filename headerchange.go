@@ -154,28 +154,63 @@ var errNoLocatorLeft = fmt.Errorf("%w: all eight parent locators are of unknown 
 // References of other kinds, which would lead to the former one, go; what nobody here
 // understands stays.
 func (c *headerChange) nameParent(p *newParent) error {
-	paths, err := p.describeIn(&c.header)
+	paths, slots, err := p.placeIn(&c.header)
 	if err != nil {
 		return err
 	}
-	locators := &c.header.Locators
-	for i, l := range locators {
-		if isPathCode(l.Code) {
-			locators[i] = Locator{}
-		}
-	}
-	for _, path := range paths {
-		at := slices.IndexFunc(locators[:], func(l Locator) bool { return l.Code == 0 })
-		if at < 0 {
-			return errNoLocatorLeft
-		}
+	for i, path := range paths {
 		off, err := c.put("parent locator", path.data)
 		if err != nil {
 			return err
 		}
-		locators[at] = path.locator(off, SectorSize)
+		l := &c.header.Locators[slots[i]]
+		reserved := l.Reserved
+		*l = path.locator(off, SectorSize)
+		l.Reserved = reserved
 	}
 	return nil
+}
+
+// placeIn makes the header name the parent, clears the locators that name paths, and
+// returns the paths that locators are to point to, and which of them: those that
+// did before, or else the first ones that are empty.
+func (p *newParent) placeIn(h *DynamicHeader) (paths []encodedPath, slots []int, err error) {
+	if paths, err = p.describeIn(h); err != nil {
+		return nil, nil, err
+	}
+	var former [len(h.Locators)]PlatformCode
+	for i, l := range h.Locators {
+		if former[i] = l.Code; isPathCode(l.Code) {
+			h.Locators[i] = Locator{Reserved: l.Reserved}
+		}
+	}
+	for _, path := range paths {
+		slots = append(slots, slices.Index(former[:], path.code))
+	}
+	for i := range slots {
+		for at := 0; slots[i] < 0 && at < len(former); at++ {
+			if h.Locators[at].Code == 0 && !slices.Contains(slots, at) {
+				slots[i] = at
+			}
+		}
+		if slots[i] < 0 {
+			return nil, nil, errNoLocatorLeft
+		}
+	}
+	return paths, slots, nil
+}
+
+// changeParent makes the leaf name another parent, or the same one elsewhere. What
+// the disk reads as is the caller's. The locks of syncs and of the disk are held.
+func (d *Disk) changeParent(p *newParent) error {
+	c, err := d.newHeaderChange()
+	if err == nil {
+		err = c.nameParent(p)
+	}
+	if err == nil {
+		err = c.apply()
+	}
+	return err
 }
 
 // show makes the end footer lead to the new header. The copy at the start leads to

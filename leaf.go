@@ -14,7 +14,8 @@ type leaf struct {
 	freed         []int64              // offsets of blocks that the live state has left (W6)
 	changes       []mapExtent          // of one window's map, in order; publishChanges publishes them
 	changedWindow int64
-	nflushing     int // blocks of an epoch on its way: what it holds is in neither dirty nor the file
+	changed       map[int64]bool // blocks that may have lost sectors since somebody asked; nil: nobody did
+	nflushing     int            // blocks of an epoch on its way: what it holds is in neither dirty nor the file
 }
 
 // leafBlock is one block of the leaf as it is by now.
@@ -119,7 +120,7 @@ func (w *leaf) place(b *leafBlock, off int64) {
 		setBits(b.bitmap, 0, w.img.sectorsPerBlock)
 	}
 	w.space.nallocated++
-	w.touch(b, 0, w.img.sectorsPerBlock)
+	w.touchTables(b, 0, w.img.sectorsPerBlock)
 }
 
 // set notes that n sectors of the block are there. Their data has been written
@@ -129,7 +130,7 @@ func (w *leaf) set(b *leafBlock, inBlock, n int64) bool {
 		return false
 	}
 	setBits(b.bitmap, inBlock, n)
-	w.touch(b, inBlock, n)
+	w.touchTables(b, inBlock, n)
 	return true
 }
 
@@ -159,8 +160,16 @@ func (w *leaf) free(b *leafBlock) {
 }
 
 // touch notes that the block, and the bits of n of its sectors, differ from the
-// file.
+// file, and that sectors may have gone.
 func (w *leaf) touch(b *leafBlock, inBlock, n int64) {
+	if w.changed != nil {
+		w.changed[b.index] = true
+	}
+	w.touchTables(b, inBlock, n)
+}
+
+// touchTables is touch when no sector has gone.
+func (w *leaf) touchTables(b *leafBlock, inBlock, n int64) {
 	from, to := inBlock/bitsPerSector, (inBlock+n+bitsPerSector-1)/bitsPerSector
 	if b.dirtyFrom < b.dirtyTo {
 		from, to = min(from, b.dirtyFrom), max(to, b.dirtyTo)

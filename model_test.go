@@ -58,6 +58,7 @@ type chainMachine struct {
 	disk  *vhd.Disk
 	model *vhdtest.Model
 	names []string // base first
+	made  int      // images, also those that are in the chain no more
 	sums  map[string][sha256.Size]byte
 	// Of these sectors a part was zeroed: who holds them is the engine's choice. With the number of the lowest leaf
 	// where that was done: what is written over them in a later one may be dropped again.
@@ -91,6 +92,7 @@ func (c *chainMachine) run(t *rapid.T) {
 		"new child":       c.newChild,
 		"snapshot":        c.snapshot,
 		"resize":          c.resize,
+		"rebase":          c.rebase,
 		"export":          c.export,
 		"revert":          c.revert,
 		"compact":         c.compact,
@@ -151,7 +153,10 @@ func (c *chainMachine) create(t *rapid.T, opts vhd.CreateOptions) {
 	c.disk, c.names = disk, append(c.names, name)
 }
 
-func (c *chainMachine) nextName() string { return fmt.Sprintf("%s%d.vhd", c.prefix, len(c.names)) }
+func (c *chainMachine) nextName() string {
+	c.made++
+	return fmt.Sprintf("%s%d.vhd", c.prefix, c.made)
+}
 
 func (c *chainMachine) newChild(t *rapid.T) {
 	if c.model.Depth() >= maxModelDepth {
@@ -223,6 +228,20 @@ func (c *chainMachine) resize(t *rapid.T) {
 		require.EqualValues(t, 512, footer.DataOffset)
 		require.EqualValues(t, (size+header.BlockSize-1)/header.BlockSize, header.MaxTableEntries)
 	}
+}
+
+// rebase makes another image of the chain the leaf's parent, or the same one
+// again.
+func (c *chainMachine) rebase(t *rapid.T) {
+	if c.model.Depth() == 0 {
+		t.Skip("it has no parent")
+	}
+	depth := rapid.IntRange(1, c.model.Depth()).Draw(t, "depth")
+	parent := len(c.names) - 1 - depth
+	require.NoError(t, c.disk.Rebase(c.names[parent], vhd.RebaseOptions{}))
+	c.names = append(c.names[:parent+1], c.names[len(c.names)-1])
+	c.model.Rebase(depth)
+	require.Len(t, c.disk.Chain(), c.model.Depth()+1)
 }
 
 // span draws a range of the disk that likes to start and end near the edges of

@@ -177,6 +177,30 @@ var mistakes = []mistake{
 	{"W8: zeros over a parent's data dropped", []edit{{"compactdrop.go", `
 	return c.findEqual(e, under, each)`, `
 	return c.findZeros(e, each)`}}},
+	{"a rebase that names the parent before what was copied is durable", []edit{
+		{"rebase.go", `
+		if err := r.disk.sync(); err != nil {
+			return err
+		}
+	}
+	if err := r.change()`, `
+	}
+	if err := r.change()`},
+		{"headerchange.go", `
+	if err := d.settle(); err != nil {
+		return nil, err
+	}
+	w := d.leaf()`, `
+	w := d.leaf()`},
+		{"headerchange.go", `return d.reloadLeaf()
+}
+
+// apply`, `return d.settle()
+}
+
+// apply`},
+	}},
+	{"a rebase that copies nothing", []edit{{"rebase.go", `return !same && !r.opts.Unsafe`, `return false && !same`}}},
 	{"a new file's name before its content", []edit{{"create.go", `err = f.Sync()`, `err = nil`}}},
 	{"a new file without a sync of its directory", []edit{{"create.go", `if err := d.fs.SyncDir(d.dir); err != nil {`, `if err := error(nil); err != nil {`}}},
 }

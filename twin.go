@@ -23,7 +23,7 @@ type twin struct {
 func (m *Image) readTwin(s *scratch) error {
 	var t twin
 	if !m.NeedsRecovery() || m.footerOff == m.FileSize() || t.footer.UnmarshalBinary(s.start[:footerSize]) != nil {
-		return nil
+		return nil //nolint:nilerr // what is not well-formed is none
 	}
 	f := t.footer
 	off := f.DataOffset
@@ -37,7 +37,7 @@ func (m *Image) readTwin(s *scratch) error {
 	}
 	h := &t.header
 	if h.UnmarshalBinary(raw) != nil || h.BlockSize != m.header.BlockSize || h.TableOffset != m.header.TableOffset || h.MaxTableEntries != m.header.MaxTableEntries {
-		return nil
+		return nil //nolint:nilerr // what is not well-formed is none
 	}
 	if h.ParentID != m.header.ParentID {
 		m.twin = &t

@@ -9,7 +9,9 @@
 // [Open] opens a child and the parents that it needs. Sectors that the child
 // does not hold are read from the nearest parent that does; writes stay in the
 // child. [Create] makes images, [Disk.Snapshot] makes a child of an open disk and
-// goes on in it. [Disk.Resize] makes a disk larger or smaller. [Disk.Export] writes a disk anywhere in one pass: as raw bytes, as
+// goes on in it, [Disk.Resize] makes a disk larger or smaller. [Disk.Rebase] gives a
+// disk another parent, [RebaseTree] finds the parents of a tree that was moved, and
+// [Rename] moves an image and tells its children. [Disk.Export] writes a disk anywhere in one pass: as raw bytes, as
 // one image without parents, or as a child of any image below with what changed
 // since. [Disk.Import] copies raw bytes in. [Disk.Merge] folds images of the chain
 // into one below them, [Disk.Compact] drops from the leaf what reads the same

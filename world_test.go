@@ -29,6 +29,8 @@ type operation struct {
 	// letsOthersIn is before how many of its changes others can write, the first
 	// ones; before the others they would have to wait.
 	letsOthersIn int
+	// changesFooters says that the two footers differ meanwhile.
+	changesFooters bool
 	// short are the steps that every short workload is made of, on the tiny
 	// disk: two blocks of four sectors, of which the very first is in the leaf.
 	short []string
@@ -75,6 +77,10 @@ var operations = []*operation{
 		name: "resize", often: 3, most: math.MaxInt, alone: true, run: (*world).resize,
 		short: []string{"resize 0+1024", "resize 2048+4096"},
 	},
+	{
+		name: "rebase", often: 1, letsOthersIn: 1, changesFooters: true, run: (*world).rebase,
+		short: []string{"rebase", "rebase | 0 write 512+512"},
+	},
 	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
 }
 
@@ -88,6 +94,9 @@ const (
 	leafName = "leaf.vhd"
 	baseName = "base.vhd"
 	newName  = "new.vhd"
+
+	otherName = "other.vhd" // an image with other content, and smaller
+	copyName  = "copy.vhd"  // a copy of the base
 )
 
 // leafKind is a kind of leaf, and the storage that it must survive on.
@@ -108,6 +117,7 @@ type leafFiles struct {
 	leafKind
 	files   *vhdtest.MemFS
 	parent  []byte // the parent's file
+	other   []byte // that of another image
 	below   []byte // what the parent reads as; zeros if there is none
 	content []byte // what the leaf reads as
 }
@@ -138,7 +148,9 @@ func (k leafKind) build() (*leafFiles, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.parent, _ = l.files.ReadFile(baseName)
+		if err := l.buildOther(); err != nil {
+			return nil, err
+		}
 	}
 	l.content = bytes.Clone(l.below)
 	copy(l.content, stamp(0, 1))
@@ -146,6 +158,24 @@ func (k leafKind) build() (*leafFiles, error) {
 		_, err := d.WriteAt(stamp(0, 1), 0)
 		return err
 	})
+}
+
+// buildOther makes what a leaf may get in place of its parent: a copy of that, and
+// an image that has something else in every second sector.
+func (l *leafFiles) buildOther() error {
+	l.parent, _ = l.files.ReadFile(baseName)
+	if err := l.files.WriteFile(copyName, l.parent); err != nil {
+		return err
+	}
+	opts := l.options(l.files, vhd.Dynamic, 4)
+	opts.Size = l.size * 5 / 8 / vhd.SectorSize * vhd.SectorSize
+	content := make([]byte, opts.Size)
+	for sector := 0; sector < len(content)/vhd.SectorSize; sector += 2 {
+		copy(sectorOfContent(content, sector), stamp(sector, 9999))
+	}
+	err := createAndFill(otherName, opts, func(d *vhd.Disk) error { return writeStamps(d, content) })
+	l.other, _ = l.files.ReadFile(otherName)
+	return err
 }
 
 func createAndFill(name string, opts vhd.CreateOptions, fill func(*vhd.Disk) error) error {
@@ -213,6 +243,8 @@ type world struct {
 	merging     bool   // a merge is on its way, or has failed
 	heir        string // the name of the image that is becoming the leaf
 	baseWritten bool   // something was merged into the base
+
+	rebases int // that were begun
 
 	made *promise // of the image that create makes; nil: there is none
 	// madeSafely says that its name is durable.
@@ -295,7 +327,7 @@ func (w *world) open() error {
 func (w *world) noteChain() {
 	w.names = nil
 	for _, image := range w.disk.Chain() {
-		if image.Name() != baseName || len(w.names) == 0 {
+		if isBase := slices.Contains([]string{baseName, copyName, otherName}, image.Name()); !isBase || len(w.names) == 0 {
 			w.names = append(w.names, image.Name())
 		}
 	}
@@ -378,11 +410,16 @@ func (w *world) resize(s step) error {
 
 // revert writes what is below the leaf: what is there then is there for nothing.
 func (w *world) revert(s step) error {
-	p := w.leaf.below[s.off:][:s.n]
-	w.promise.writing(p, s.off)
-	done, err := w.disk.WriteAt(p, int64(s.off))
+	at := w.onDisk(s.piece)
+	at.n = max(min(at.n, len(w.leaf.below)-at.off), 0)
+	if at.n == 0 {
+		return nil
+	}
+	p := w.leaf.below[at.off:][:at.n]
+	w.promise.writing(p, at.off)
+	done, err := w.disk.WriteAt(p, int64(at.off))
 	if err != nil {
-		w.promise.failed(s.off+done, s.n-done)
+		w.promise.failed(at.off+done, at.n-done)
 	}
 	return err
 }
@@ -488,6 +525,23 @@ func (w *world) snapshot(step) error {
 	return nil
 }
 
+// rebase gives the leaf another parent, if it has one: a copy of what the base is,
+// another image, the base, and so on.
+func (w *world) rebase(step) error {
+	if w.leaf.leaf != vhd.Differencing || w.baseWritten {
+		return nil
+	}
+	mark := w.promise.mark()
+	parent := []string{copyName, otherName, baseName}[w.rebases%3]
+	w.rebases++
+	err := w.disk.Rebase(parent, vhd.RebaseOptions{})
+	w.noteChain()
+	if err == nil {
+		w.promise.synced(mark)
+	}
+	return err
+}
+
 // maxSnapshots are as many as a program makes.
 const maxSnapshots = 3
 
@@ -531,7 +585,7 @@ func (w *world) merge(s step) error {
 // child, and is either fixed or on storage where new space is zeros, as all rely on who
 // write dynamic disks.
 func (w *world) mayWriteBase() bool {
-	return w.made == nil && (w.leaf.leafKind.parent == vhd.Fixed || w.leaf.storage.Space == vhdtest.SpaceZeros)
+	return w.made == nil && w.rebases == 0 && (w.leaf.leafKind.parent == vhd.Fixed || w.leaf.storage.Space == vhdtest.SpaceZeros)
 }
 
 // levels are those of the images that a merge takes, as its piece says: its sector and

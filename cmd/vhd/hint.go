@@ -59,7 +59,8 @@ func hintParent(e *vhd.ParentError, root string) string {
 	}
 	for _, a := range e.Attempts {
 		if a.Name != "" && errors.Is(a.Err, fs.ErrNotExist) {
-			return "put the parent there: " + quote(a.Name) + "; " + info + " shows its identifier"
+			return "put the parent there: " + quote(a.Name) + "; or tell where it is now: vhd rebase -b PARENT " + quote(e.Child) +
+				"; " + info + " shows its identifier"
 		}
 	}
 	return info + " shows what it refers to"

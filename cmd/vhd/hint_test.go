@@ -69,7 +69,7 @@ func TestALostParentIsToldWithEveryNameTried(t *testing.T) {
   \\server\share\base.vhd (W2ku): the path names another machine
   dir/share/base.vhd (W2ku): no such file or directory
   dir/server/share/base.vhd (W2ku): no such file or directory
-hint: put the parent there: dir/base.vhd; vhd info dir/leaf.vhd shows its identifier
+hint: put the parent there: dir/base.vhd; or tell where it is now: vhd rebase -b PARENT dir/leaf.vhd; vhd info dir/leaf.vhd shows its identifier
 `
 	for _, args := range [][]string{{"map"}, {"info", "--chain"}} {
 		require.Equal(t, want, refuse(t, append(args, "dir/leaf.vhd")...))

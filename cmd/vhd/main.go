@@ -124,7 +124,7 @@ To see it all at work without any preparation: vhd demo`,
 	cmd.SetVersionTemplate("vhd {{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.PersistentFlags().StringVar(&a.root, "root", anywhere, "open no parent outside `DIR`")
-	cmd.AddCommand(infoCommand(a), createCommand(a), snapshotCommand(a), mergeCommand(a), compactCommand(a), resizeCommand(a), exportCommand(a), importCommand(), mapCommand(a), checkCommand(a), repairCommand(a), demoCommand())
+	cmd.AddCommand(infoCommand(a), createCommand(a), snapshotCommand(a), mergeCommand(a), compactCommand(a), resizeCommand(a), rebaseCommand(a), renameCommand(a), exportCommand(a), importCommand(), mapCommand(a), checkCommand(a), repairCommand(a), demoCommand())
 	return cmd
 }
 

@@ -105,6 +105,18 @@ func (m *Model) WriteZeroes(off, n int64) error {
 	return nil
 }
 
+// Rebase makes the layer of that depth the leaf's parent. The leaf gets what reads otherwise then.
+func (m *Model) Rebase(depth int) {
+	now := m.Content()
+	leaf := m.leaf()
+	m.layers = append(slices.Clone(m.layers[:len(m.layers)-depth]), leaf)
+	for sector := range int64(len(leaf.states)) {
+		if was := now[sector*SectorSize:][:m.sectorLen(sector)]; !bytes.Equal(was, m.merged(sector)) {
+			copy(m.own(sector), was)
+		}
+	}
+}
+
 // ReadAt reads the leaf over its parents.
 func (m *Model) ReadAt(p []byte, off int64) (int, error) {
 	if err := m.checkRange(off, int64(len(p))); err != nil {

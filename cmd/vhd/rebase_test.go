@@ -1,0 +1,75 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-vhd/vhd/internal/vhdtest"
+)
+
+func TestRebaseTellsAnImageWhereItsParentIs(t *testing.T) {
+	enter(t)
+	testChain(t)
+	want := vhdtest.SevenZip.Content(t, "leaf.vhd")
+	require.NoError(t, os.Rename("base.vhd", "moved.vhd"))
+	require.Contains(t, refuse(t, "map", "leaf.vhd"), "vhd rebase -b PARENT leaf.vhd")
+	require.Equal(t, "leaf.vhd: its parent is moved.vhd now\n", succeed(t, "rebase", "-b", "moved.vhd", "leaf.vhd"))
+	require.Equal(t, want, vhdtest.SevenZip.Content(t, "leaf.vhd"))
+	require.Equal(t, `.\moved.vhd`, decode[imageInfo](t, succeed(t, "info", "--output", "json", "leaf.vhd")).BackingFilename)
+}
+
+func TestRebaseCopiesWhatDiffersUnlessItIsUnsafe(t *testing.T) {
+	enter(t)
+	testChain(t)
+	want := vhdtest.SevenZip.Content(t, "leaf.vhd")
+	succeed(t, "create", "-s", "4M", "empty.vhd")
+	require.Equal(t, []rebased{{Filename: "leaf.vhd", Parent: "empty.vhd", Changed: true}},
+		decode[[]rebased](t, succeed(t, "rebase", "--output", "json", "-p", "-b", "empty.vhd", "leaf.vhd")))
+	require.Equal(t, want, vhdtest.SevenZip.Content(t, "leaf.vhd"))
+
+	require.NoError(t, os.Remove("empty.vhd"))
+	stderr := refuse(t, "rebase", "-b", "base.vhd", "leaf.vhd")
+	require.Contains(t, stderr, "an unsafe rebase goes without\nhint: put its former parent back, or take -u")
+	require.Empty(t, succeed(t, "rebase", "-q", "-u", "-b", "base.vhd", "leaf.vhd"))
+	require.Equal(t, want, vhdtest.SevenZip.Content(t, "leaf.vhd")) // it has all that differs by now
+}
+
+func TestRebaseRefusesWhatItCanNotDo(t *testing.T) {
+	enter(t)
+	testChain(t)
+	require.Contains(t, refuse(t, "rebase", "-b", "none.vhd", "leaf.vhd"), "none.vhd: no such file or directory")
+	require.Contains(t, refuse(t, "rebase", "-b", "base.vhd", "none.vhd"), "none.vhd: no such file or directory")
+	require.Contains(t, refuse(t, "rebase", "-b", "leaf.vhd", "leaf.vhd"), "chain of parents is a loop")
+	require.Contains(t, refuse(t, "rebase", "-b", "leaf.vhd", "base.vhd"), "has no parent")
+}
+
+func TestRebaseOfATreeFindsParentsInIt(t *testing.T) {
+	enter(t)
+	testChain(t)
+	want := vhdtest.SevenZip.Content(t, "leaf.vhd")
+	require.Equal(t, ".: every image finds its parent\n", succeed(t, "rebase", "--tree", "."))
+	require.NoError(t, os.Mkdir("bases", 0o755))
+	require.NoError(t, os.Rename("base.vhd", "bases/root.vhd"))
+	require.Equal(t, "./leaf.vhd: its parent would be ./bases/root.vhd\n", succeed(t, "rebase", "--tree", ".", "--dry-run"))
+	require.Contains(t, refuse(t, "map", "leaf.vhd"), "parent not found")
+	require.Equal(t, []rebased{{Filename: "./leaf.vhd", Parent: "./bases/root.vhd", Changed: true}},
+		decode[[]rebased](t, succeed(t, "rebase", "--tree", ".", "--output", "json")))
+	require.Equal(t, want, exported(t, "leaf.vhd"))
+
+	require.NoError(t, os.Rename("bases/root.vhd", "bases/one.vhd"))
+	writeFile(t, "bases/two.vhd", readFile(t, "bases/one.vhd"))
+	a := command(t, "rebase", "--tree", ".")
+	require.Equal(t, exitError, a.code)
+	require.Empty(t, a.stdout)
+	require.Contains(t, a.stderr, "2 images have its identifier, and nobody can tell which is meant: ./bases/one.vhd, ./bases/two.vhd\n")
+	require.Equal(t, answer{exitError, "", "vhd: .: interrupted\n"}, interrupted(t, "rebase", "--tree", "."))
+}
+
+// exported is the content of an image, as vhd export writes it.
+func exported(t *testing.T, name string) []byte {
+	t.Helper()
+	succeed(t, "export", name, "out.raw")
+	return readFile(t, "out.raw")
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-vhd/vhd/internal/vhdtest"
+)
+
+func TestRenameTellsTheChildren(t *testing.T) {
+	enter(t)
+	testChain(t)
+	want := vhdtest.SevenZip.Content(t, "leaf.vhd")
+	require.Equal(t, "base.vhd: it would be root.vhd\n  its child leaf.vhd\n", succeed(t, "rename", "--dry-run", "base.vhd", "root.vhd"))
+	require.FileExists(t, "base.vhd")
+	require.Equal(t, "base.vhd: it is root.vhd now\n  its child leaf.vhd\n", succeed(t, "mv", "base.vhd", "root.vhd"))
+	require.NoFileExists(t, "base.vhd")
+	require.Equal(t, want, vhdtest.SevenZip.Content(t, "leaf.vhd"))
+
+	got := decode[renamed](t, succeed(t, "rename", "--output", "json", "leaf.vhd", "alice.vhd"))
+	require.Equal(t, renamed{Filename: "alice.vhd", Former: "leaf.vhd", Changed: true, Children: []string{}}, got)
+	require.Empty(t, succeed(t, "rename", "-q", "alice.vhd", "leaf.vhd"))
+	require.Equal(t, want, vhdtest.SevenZip.Content(t, "leaf.vhd"))
+}
+
+func TestRenameRefusesWhatItCanNotDo(t *testing.T) {
+	enter(t)
+	testChain(t)
+	writeFile(t, "new.vhd", []byte("precious"))
+	require.Equal(t, "vhd: new.vhd: file already exists\nhint: "+hintExists+"\n", refuse(t, "rename", "base.vhd", "new.vhd"))
+	require.Equal(t, "precious", string(readFile(t, "new.vhd")))
+	require.Contains(t, refuse(t, "rename", "none.vhd", "other.vhd"), "none.vhd: no such file or directory")
+	require.Equal(t, answer{exitError, "", "vhd: base.vhd: interrupted, it has its name still\n"}, interrupted(t, "rename", "base.vhd", "other.vhd"))
+	require.NoFileExists(t, "other.vhd")
+}

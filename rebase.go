@@ -1,0 +1,474 @@
+package vhd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+// RebaseOptions say how a disk gets another parent.
+type RebaseOptions struct {
+	// Unsafe changes the reference and nothing else, whatever the new parent holds:
+	// what the image does not hold itself reads as the new parent has it. The old
+	// parent need not be there.
+	Unsafe bool
+
+	// Progress, if it is set, is told now and then how many bytes of the disk are
+	// compared. It holds up the work while it runs.
+	Progress func(done, total int64)
+}
+
+// Rebase makes the image called parent the parent of the disk's leaf, a differencing
+// disk. What the disk reads as stays as it is, at every moment and whatever ends the
+// work, unless opts.Unsafe is set.
+//
+// The image that has the identifier which the leaf has recorded is its parent, wherever it is
+// now: only the path to it changes. That needs no former parent, so it mends a disk
+// whose parent was moved, and which was opened with [Options].NoParents: from then
+// on, what only a parent holds can be read.
+//
+// An image with another identifier is compared with what is below the leaf by now,
+// and sectors that differ are first copied to the leaf, which grows by them. A
+// parent of the parent, or a copy of the chain in one image, is such an image. Its
+// size does not matter: past its end, it reads as zeros.
+//
+// The parent's name is as for [Create], and its parents are found as there. Others
+// may use the disk meanwhile; writes wait while a piece of 2 MiB is compared.
+// Locators whose kind is unknown here stay as they are, those that name a path are
+// written anew, elsewhere in the file if they are longer.
+//
+// After a failure the disk goes on with the former parent, unless the error matches
+// [ErrBroken]; some sectors may have been copied. Without a former parent to compare
+// with, another one is ErrParentNotFound. A parent that is the leaf, or stands on
+// it, is ErrChainLoop; a disk that is no differencing one, [fs.ErrInvalid]. A disk that was opened
+// by OpenChain, which does not know where its images are, and a header whose eight
+// locators are all of unknown kinds are ErrUnsupported. Other errors about the parent are those of Open.
+func (d *Disk) Rebase(parent string, opts RebaseOptions) error {
+	if err := d.writable(0, 0); err != nil {
+		return err
+	}
+	r := rebase{disk: d, opts: opts, view: d.view()}
+	if err := r.prepare(parent); err != nil {
+		r.close()
+		return d.opError(err)
+	}
+	err := r.run()
+	if err != nil {
+		r.close()
+	}
+	return d.opError(err)
+}
+
+// rebase is one under way.
+type rebase struct {
+	disk *Disk
+	opts RebaseOptions
+	view *view // the disk as it was when it began, but for what was written
+
+	parents creation // the new ones
+	below   *Disk    // that they make
+	under   *view    // the same
+	ref     *newParent
+	shared  []int32 // the number, in view, of the layer that is the same file as the one with that number in under; or hole
+
+	before, after mapBuilder
+	buf, other    []byte
+}
+
+var errChainChanged = errors.New("the chain was changed meanwhile")
+
+// prepare opens the new parents, and checks that they can be such.
+func (r *rebase) prepare(parent string) error {
+	v := r.view
+	img := v.top().img
+	switch {
+	case r.disk.nameless:
+		return fmt.Errorf("%w: a rebase of a disk of which nobody knows where its images are", ErrUnsupported)
+	case img.footer.Type != Differencing:
+		return fmt.Errorf("%w: a %v disk has no parent", fs.ErrInvalid, img.footer.Type)
+	case parent == "":
+		return fmt.Errorf("%w: a parent needs a name", fs.ErrInvalid)
+	}
+	if err := r.openParents(parent); err != nil {
+		return err
+	}
+	header := img.header
+	if _, _, err := r.ref.placeIn(&header); err != nil {
+		return err
+	}
+	if !r.needsCopy() {
+		return nil
+	}
+	if v.parentErr != nil {
+		return fmt.Errorf("%w: the former parent is needed to compare %s with, which is another disk; an unsafe rebase goes without", ErrParentNotFound, parent)
+	}
+	return nil
+}
+
+// openParents opens the new parents, and makes a disk of them.
+func (r *rebase) openParents(parent string) error {
+	d, leaf := r.disk, r.view.top()
+	name, abs, err := d.nameOf(leaf)
+	if err != nil {
+		return err
+	}
+	info, err := leaf.file.Stat()
+	if err != nil {
+		return err
+	}
+	opts := CreateOptions{Options: d.opts, Parent: parent}
+	opts.NoParents = false
+	r.parents = creation{name: name, opts: &opts}
+	r.parents.chain.above = &link{img: leaf.img, file: leaf.file, info: info, abs: abs}
+	if err := r.parents.openParent(); err != nil {
+		return err
+	}
+	r.ref = r.parents.image.parent
+	links := r.parents.chain.links
+	if id := leaf.img.footer.ID; !opts.IgnoreParentIdentity && id != (uuid.UUID{}) && slices.ContainsFunc(links, func(l *link) bool { return l.img.footer.ID == id }) {
+		return inFile(parent, fmt.Errorf("%w: the image, or a copy of it, is among them", ErrChainLoop))
+	}
+	if len(r.view.layers)+len(links) > maxLayers {
+		return fmt.Errorf("%w: %d images on one open disk", ErrUnsupported, len(r.view.layers))
+	}
+	if r.below, err = r.parents.chain.disk(); err != nil {
+		return err
+	}
+	r.under = r.below.view()
+	return r.findShared()
+}
+
+// nameOf is the name by which a layer's image is opened again, and its absolute
+// one.
+func (d *Disk) nameOf(l *layer) (name, abs string, err error) {
+	if d.opts.FS != nil {
+		return l.img.name, path.Join("/", l.img.name), nil
+	}
+	if l.abs != "" {
+		return filepath.FromSlash(l.abs), l.abs, nil
+	}
+	name, err = realPath(l.img.name)
+	return name, filepath.ToSlash(name), err
+}
+
+// findShared finds out which images the disk has open already: there, what is at
+// the same place is the same.
+func (r *rebase) findShared() error {
+	r.shared = slices.Repeat([]int32{hole}, len(r.under.layers))
+	for depth := 1; depth < len(r.view.chain); depth++ {
+		old := r.view.at(depth)
+		info, err := old.file.Stat()
+		if err != nil {
+			return inFile(old.img.name, err)
+		}
+		for number, l := range r.parents.chain.links {
+			if os.SameFile(l.info, info) {
+				r.shared[number] = old.number
+			}
+		}
+	}
+	return nil
+}
+
+// needsCopy says whether sectors that differ have to be copied: the new parent is
+// not the one that there is.
+func (r *rebase) needsCopy() bool {
+	id := r.ref.id
+	same := id != (uuid.UUID{}) && r.view.top().img.header.ParentID == id
+	if len(r.view.chain) > 1 && r.view.at(1).img.footer.ID != id { // of another identity, which was ignored
+		same = false
+	}
+	return !same && !r.opts.Unsafe
+}
+
+// run copies what differs, and names the new parent.
+func (r *rebase) run() error {
+	if err := r.disk.sync(); err != nil { // most of what there is to be made durable, while writes go on
+		return err
+	}
+	if r.needsCopy() {
+		if err := r.watch(); err != nil {
+			return err
+		}
+		defer r.unwatch()
+		r.buf, r.other = make([]byte, bulkBuffer), make([]byte, bulkBuffer)
+		if err := r.copyAll(); err != nil {
+			return err
+		}
+		if err := r.disk.sync(); err != nil {
+			return err
+		}
+	}
+	if err := r.change(); err != nil {
+		return err
+	}
+	r.progress(r.view.size)
+	return nil
+}
+
+func (r *rebase) progress(done int64) {
+	if r.opts.Progress != nil {
+		r.opts.Progress(done, r.view.size)
+	}
+}
+
+// goesOn is why nothing more can be done. The disk's lock is held.
+func (r *rebase) goesOn() error {
+	if err := r.disk.usable(); err != nil {
+		return err
+	}
+	if v := r.disk.view(); v.leaf != r.view.leaf || v.size != r.view.size || !slices.Equal(v.chain, r.view.chain) {
+		return errChainChanged
+	}
+	return nil
+}
+
+// watch has the leaf note which blocks may lose sectors behind our back.
+func (r *rebase) watch() error {
+	d := r.disk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := r.goesOn(); err != nil {
+		return err
+	}
+	if r.view.leaf.changed != nil {
+		return fmt.Errorf("%w: it gets another parent already", ErrLocked)
+	}
+	r.view.leaf.changed = map[int64]bool{}
+	return nil
+}
+
+func (r *rebase) unwatch() {
+	r.disk.mu.Lock()
+	defer r.disk.mu.Unlock()
+	r.view.leaf.changed = nil
+}
+
+// copyAll copies to the leaf all sectors that read otherwise with the new parents. It
+// goes through the disk once, and then, as often as is worth it, through what may
+// have changed meanwhile.
+func (r *rebase) copyAll() error {
+	windows := (r.view.size + windowSize - 1) / windowSize
+	for window := range windows {
+		if err := r.copyNext(window); err != nil {
+			return err
+		}
+		if window+1 < windows {
+			r.progress((window + 1) * windowSize)
+		}
+	}
+	const rounds, few = 4, 64
+	for range rounds {
+		again := r.takeChanged()
+		if len(again) <= few {
+			return r.putBack(again)
+		}
+		for _, window := range again {
+			if err := r.copyNext(window); err != nil {
+				return err
+			}
+		}
+	}
+	return nil // the rest is done while everybody waits
+}
+
+// copyNext copies the sectors of one window. Others may write in between.
+func (r *rebase) copyNext(window int64) error {
+	d := r.disk
+	if err := d.flushIfLarge(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := r.goesOn(); err != nil {
+		return err
+	}
+	return r.copyWindow(window)
+}
+
+// takeChanged returns the windows of the blocks that may have lost sectors, in
+// order, and forgets them.
+func (r *rebase) takeChanged() []int64 {
+	r.disk.mu.Lock()
+	defer r.disk.mu.Unlock()
+	return r.windowsOfChanged()
+}
+
+// windowsOfChanged is takeChanged for who holds the disk's lock.
+func (r *rebase) windowsOfChanged() []int64 {
+	w := r.view.leaf
+	var windows []int64
+	size := w.img.header.BlockSize
+	for block := range w.changed {
+		first, end := block*size, min((block+1)*size, r.view.size)
+		for window := first / windowSize; window*windowSize < end; window++ {
+			windows = append(windows, window)
+		}
+	}
+	clear(w.changed)
+	slices.Sort(windows)
+	return slices.Compact(windows)
+}
+
+// putBack leaves windows to the last round.
+func (r *rebase) putBack(windows []int64) error {
+	r.disk.mu.Lock()
+	defer r.disk.mu.Unlock()
+	if err := r.goesOn(); err != nil {
+		return err
+	}
+	w := r.view.leaf
+	for _, window := range windows {
+		size := w.img.header.BlockSize
+		end := min((window+1)*windowSize, r.view.size)
+		for block := window * windowSize / size; block*size < end; block++ {
+			w.changed[block] = true
+		}
+	}
+	return nil
+}
+
+// copyWindow copies the sectors of a window that the leaf does not hold and that read
+// otherwise with the new parents. The disk's lock is held.
+func (r *rebase) copyWindow(window int64) error {
+	d := r.disk
+	defer d.publishChanges()
+	before, _ := r.before.build(d.view(), window, 0)
+	after, _ := r.after.build(r.under, window, 0)
+	leaf := d.view().top().number
+	first := window * windowSectors
+	end := min(first+windowSectors, r.view.size/SectorSize)
+	for sector := first; sector < end; {
+		was, n := before.from(sector)
+		is, m := after.from(sector)
+		n = min(n, m, end-sector, bulkBuffer/SectorSize)
+		if was.layer != leaf && !r.isSame(was, is) {
+			if err := r.copyDiffering(before, after, sector, n); err != nil {
+				return err
+			}
+		}
+		sector += n
+	}
+	return nil
+}
+
+// isSame says whether sectors are the same before and after, without a look at
+// them.
+func (r *rebase) isSame(was, is mapExtent) bool {
+	switch {
+	case was.layer == hole && is.layer == hole:
+		return true
+	case was.layer < 0 || is.layer < 0:
+		return false
+	}
+	return r.shared[is.layer] == was.layer && was.off == is.off
+}
+
+// copyDiffering copies those of n sectors that differ.
+func (r *rebase) copyDiffering(before, after *blockMap, sector, n int64) error {
+	d := r.disk
+	p, q := r.buf[:n*SectorSize], r.other[:n*SectorSize]
+	if err := d.readMapped(before, p, sector); err != nil {
+		return err
+	}
+	if err := r.below.readMapped(after, q, sector); err != nil {
+		return err
+	}
+	for from, to := range differing(p, q) {
+		if _, err := d.writeWhole(content{p: p[from:to]}, sector+int64(from/SectorSize)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// differing yields the runs of sectors that differ, from and to, bytes.
+func differing(p, q []byte) iter.Seq2[int, int] {
+	return func(yield func(from, to int) bool) {
+		from := -1
+		for at := 0; at < len(p); at += SectorSize {
+			same := bytes.Equal(p[at:at+SectorSize], q[at:at+SectorSize])
+			switch {
+			case !same && from < 0:
+				from = at
+			case same && from >= 0:
+				if !yield(from, at) {
+					return
+				}
+				from = -1
+			}
+		}
+		if from >= 0 {
+			yield(from, len(p))
+		}
+	}
+}
+
+// readMapped reads sectors of one window as a map has them.
+func (d *Disk) readMapped(m *blockMap, p []byte, sector int64) error {
+	t := transfer{disk: d, content: content{p: p}}
+	if _, err := t.add(m, 0, int(sector%windowSectors)*SectorSize); err != nil {
+		return err
+	}
+	_, err := t.finish()
+	return err
+}
+
+// change names the new parent in the leaf, and puts the new chain in place of the
+// old one. What was copied is durable before the header says so.
+func (r *rebase) change() error {
+	d := r.disk
+	d.syncs.syncMu.Lock()
+	defer d.syncs.syncMu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := r.goesOn(); err != nil {
+		return err
+	}
+	if r.view.leaf.changed != nil {
+		for _, window := range r.windowsOfChanged() {
+			if err := r.copyWindow(window); err != nil {
+				return err
+			}
+		}
+	}
+	if err := d.changeParent(r.ref); err != nil {
+		return err
+	}
+	r.replaceChain()
+	return nil
+}
+
+// replaceChain makes the disk read from the new parents. Who reads through a map from
+// before, perhaps from a file that is closed by now, reads again.
+func (r *rebase) replaceChain() {
+	d := r.disk
+	before := d.view()
+	after := *before
+	after.layers = slices.Clone(before.layers)
+	numbers := []int32{before.chain[0]}
+	for _, link := range r.parents.chain.links {
+		l := newLayer(len(after.layers), link.img, link.file, d.cache)
+		l.abs = link.abs
+		l.hideFooter()
+		after.layers, numbers = append(after.layers, l), append(numbers, l.number)
+	}
+	after.setChain(numbers)
+	after.windows, after.parentErr = newWindowTable(after.size), nil
+	d.current.Store(&after)
+	d.reuses.Add(1)
+	for depth := 1; depth < len(before.chain); depth++ {
+		_ = closeFile(before.at(depth).file) // it was only read
+	}
+}
+
+// close closes the new parents of a rebase that failed.
+func (r *rebase) close() { r.parents.chain.close() }

@@ -1,0 +1,240 @@
+package vhd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// RebaseTreeOptions say how the images in a folder find their parents again.
+type RebaseTreeOptions struct {
+	// Options are as for Open, of each image. Root is the folder itself if it is
+	// empty. Writable, NoParents, Search and MapPath are not used.
+	Options
+
+	// DryRun finds out what there is to be done, and changes nothing.
+	DryRun bool
+
+	// Progress, if it is set, is told now and then how many of the differencing
+	// disks that were found are looked at.
+	Progress func(done, total int64)
+}
+
+// Rebased is what became of an image whose references don't lead to its parent.
+type Rebased struct {
+	Name   string // of the image
+	Parent string // the name under which its parent was found; empty: it was not
+	Err    error  // why the image does not refer to it now; nil: it does, or would but for a dry run
+}
+
+// The bounds of a tree.
+const (
+	maxTreeDepth   = 64
+	maxTreeEntries = 1 << 20
+)
+
+// RebaseTree mends the references of all differencing disks in the folder dir and
+// the folders in it, as after their parents, or all of them, were moved. Of a disk
+// whose parent Open would find nothing is changed. Of others, the parent is the one
+// image in dir that has the identifier which they recorded. Where several have it, as
+// copies do, nobody can tell which is meant: nothing is changed, and the image is
+// reported, as is one whose parent is nowhere in dir or which is in use.
+//
+// It returns all images whose references led nowhere, in the order of their names by folder,
+// also together with an error, which means that not all was looked at. Symbolic links are
+// not followed. What can't be read is reported, what is no VHD is not. More than 64
+// folders in one another, or 1048576 files, are ErrUnsupported. The end of ctx
+// ends it between two images, with ctx's error.
+func RebaseTree(ctx context.Context, dir string, opts RebaseTreeOptions) ([]Rebased, error) {
+	t := treeRebase{ctx: ctx, opts: opts, byID: map[uuid.UUID][]*kin{}}
+	if dir == "" {
+		return nil, fmt.Errorf("vhd: %w: a folder needs a name", fs.ErrInvalid)
+	}
+	t.opts.Search, t.opts.MapPath = nil, nil
+	if t.opts.Root == "" {
+		t.opts.Root = dir
+	}
+	var err error
+	if t.folder, err = newFolder(dir, &t.opts.Options, t.opts.Root); err != nil {
+		return nil, inFile(dir, err)
+	}
+	defer t.folder.release()
+	return t.found, inFile(dir, t.run())
+}
+
+// treeRebase is one under way.
+type treeRebase struct {
+	ctx      context.Context
+	opts     RebaseTreeOptions
+	folder   *folder
+	nentries int
+	children []*kin
+	byID     map[uuid.UUID][]*kin
+	found    []Rebased
+}
+
+func (t *treeRebase) run() error {
+	if err := t.scan(); err != nil {
+		return err
+	}
+	for i, child := range t.children {
+		if err := t.ctx.Err(); err != nil {
+			return err
+		}
+		t.mend(child)
+		if t.opts.Progress != nil {
+			t.opts.Progress(int64(i+1), int64(len(t.children)))
+		}
+	}
+	return nil
+}
+
+// scan finds all images, folder by folder.
+func (t *treeRebase) scan() error {
+	dirs := []string{t.folder.dir}
+	for depth := 0; len(dirs) > 0; depth++ {
+		if depth > maxTreeDepth {
+			return fmt.Errorf("%w: more than %d folders in one another", ErrUnsupported, maxTreeDepth)
+		}
+		var deeper []string
+		for _, dir := range dirs {
+			inside, err := t.scanOne(dir)
+			if err != nil {
+				return err
+			}
+			deeper = append(deeper, inside...)
+		}
+		dirs = deeper
+	}
+	return nil
+}
+
+// scanOne finds the images in one folder, and returns the folders in it.
+func (t *treeRebase) scanOne(dir string) (dirs []string, err error) {
+	entries, err := t.folder.list(dir)
+	if err != nil {
+		t.report(dir, err)
+		return nil, nil // it is reported
+	}
+	if t.nentries += len(entries); t.nentries > maxTreeEntries {
+		return nil, fmt.Errorf("%w: more than %d files", ErrUnsupported, maxTreeEntries)
+	}
+	for _, e := range entries {
+		if err := t.ctx.Err(); err != nil {
+			return nil, err
+		}
+		abs := joinName(dir, []string{e.Name()})
+		switch {
+		case e.IsDir():
+			dirs = append(dirs, abs)
+		case e.Type().IsRegular():
+			t.add(abs)
+		}
+	}
+	return dirs, nil
+}
+
+func (t *treeRebase) add(abs string) {
+	k, err := t.folder.look(abs)
+	if err != nil {
+		t.report(abs, err)
+	}
+	if k == nil {
+		return
+	}
+	t.byID[k.id] = append(t.byID[k.id], k)
+	if k.isChild && err == nil {
+		k.img = nil // there may be many
+		t.children = append(t.children, k)
+	}
+}
+
+func (t *treeRebase) report(abs string, err error) {
+	name := t.folder.display(abs)
+	t.found = append(t.found, Rebased{Name: name, Err: inFile(name, err)})
+}
+
+// mend has a child find its parent again, if it does not.
+func (t *treeRebase) mend(child *kin) {
+	_, err := findParentOf(child.name, t.opts.Options)
+	if err == nil {
+		return
+	}
+	r := Rebased{Name: child.name, Err: err}
+	if isLost(err) {
+		var parent *kin
+		if parent, r.Err = t.parentOf(child, err); parent != nil {
+			r.Parent = parent.name
+			r.Err = inFile(child.name, t.relink(child, parent))
+		}
+	}
+	t.found = append(t.found, r)
+}
+
+// isLost says whether err means that a parent is not where it was looked for, and
+// not that it may be there and can't be used.
+func isLost(err error) bool {
+	lost, ok := errors.AsType[*ParentError](err)
+	if !ok || errors.Is(lost.Err, ErrUnsupported) {
+		return false
+	}
+	for _, reason := range noParents {
+		if errors.Is(lost.Err, reason.err) {
+			return true
+		}
+	}
+	return false
+}
+
+// parentOf is the one image that is the child's parent. lost is why the child does
+// not find it.
+func (t *treeRebase) parentOf(child *kin, lost error) (*kin, error) {
+	var parents []*kin
+	var names []string
+	for _, k := range t.byID[child.parentID] {
+		if k != child {
+			parents, names = append(parents, k), append(names, k.name)
+		}
+	}
+	switch len(parents) {
+	case 0:
+		return nil, lost
+	case 1:
+		return parents[0], nil
+	}
+	return nil, inFile(child.name, fmt.Errorf("%w: %d images have its identifier, and nobody can tell which is meant: %s",
+		ErrParentNotFound, len(parents), strings.Join(names, ", ")))
+}
+
+// relink makes a child refer to its parent by where that is now.
+func (t *treeRebase) relink(child, parent *kin) error {
+	absolute, relative, err := pathsBetween(child.name, parent.name, &t.opts.Options)
+	if err != nil {
+		return err
+	}
+	opts := t.opts.Options
+	opts.Writable = false
+	c := chain{opts: &opts}
+	defer func() { c.close() }()
+	l, err := c.openLeaf(parent.name)
+	if err != nil {
+		return inFile(parent.name, err)
+	}
+	c.links = append(c.links, &l)
+	if l.img.footer.ID != child.parentID {
+		return inFile(parent.name, fmt.Errorf("%w: it was replaced", ErrLocked))
+	}
+	p := &newParent{id: child.parentID, modified: l.info.ModTime(), absolute: absolute, relative: relative}
+	if t.opts.DryRun {
+		return nil
+	}
+	d, err := child.openAlone(t.opts.Options)
+	if err != nil {
+		return err
+	}
+	return joined(d.refer(p), d.Close())
+}

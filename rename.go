@@ -1,0 +1,448 @@
+package vhd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+)
+
+// RenameOptions say how an image is renamed.
+type RenameOptions struct {
+	// Options are as for Open, of the image and of its children. Search lists
+	// further directories in which children are looked for. Writable, NoParents and
+	// MapPath are not used.
+	Options
+
+	// DryRun finds the children, and changes nothing.
+	DryRun bool
+}
+
+// Rename gives an image another name, in the same directory or in another one of the
+// same file system, and has its children refer to it by that. A file that has the
+// name already is left alone: the error matches [fs.ErrExist]. If the image is a
+// differencing disk and goes to another directory, its own reference is changed too.
+//
+// The children are those in the directory that the image is in, in the one that it
+// goes to, and in those of opts.Search, that find it as their parent when they are
+// opened with opts. Rename returns their names, also with an error. Others lose
+// their parent; see [Disk.Rebase] and [RebaseTree].
+//
+// Nobody may use the image and its children meanwhile: ErrLocked. Whatever ends the
+// work, the image is there under the one name or the other, or, where files can have
+// two, under both, and the children find it. After an error before the image has its
+// new name all is as it was. A child on another volume of Windows is ErrUnsupported. The end of ctx
+// ends it before the image is renamed, with ctx's error.
+func Rename(ctx context.Context, oldname, newname string, opts RenameOptions) (children []string, err error) {
+	opts.MapPath = nil
+	r := renaming{ctx: ctx, opts: opts, old: oldname, new: newname}
+	err = r.run()
+	for _, c := range r.children {
+		children = append(children, c.name)
+	}
+	return children, inFile(oldname, joined(err, r.close()))
+}
+
+// renaming is one under way.
+type renaming struct {
+	ctx      context.Context
+	opts     RenameOptions
+	old, new string
+	from, to directory
+	image    link
+	self     *referrer // the image, if it has to refer to its own parent anew
+	children []*referrer
+}
+
+// referrer is an image whose references change.
+type referrer struct {
+	name    string
+	found   *kin
+	disk    *Disk
+	changed bool
+
+	// What it refers to: as it was, so that before and after the image is renamed
+	// its parent is found, and in the end; nil: as then.
+	former, both, latter *newParent
+}
+
+func (r *renaming) run() error {
+	if err := r.enter(); err != nil {
+		return err
+	}
+	if err := r.findChildren(); err != nil {
+		return err
+	}
+	if r.opts.DryRun {
+		return nil
+	}
+	if err := r.prepare(); err != nil {
+		return err
+	}
+	if err := r.announce(); err != nil {
+		return joined(err, r.takeBack())
+	}
+	if moved, err := r.move(); err != nil {
+		if !moved {
+			err = joined(err, r.takeBack())
+		}
+		return err
+	}
+	var err error
+	for _, c := range r.children { // each finds its parent already
+		err = joined(err, c.disk.refer(c.latter))
+	}
+	return err
+}
+
+// enter finds out where the image is and goes, and locks it.
+func (r *renaming) enter() (err error) {
+	if r.old == "" || r.new == "" {
+		return fmt.Errorf("%w: an image needs a name", fs.ErrInvalid)
+	}
+	if r.opts.FS == nil {
+		if info, err := os.Lstat(r.old); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return fmt.Errorf("%w: it is a symbolic link to an image", ErrUnsupported)
+		}
+	}
+	if r.from, err = r.directoryOf(r.old); err != nil {
+		return err
+	}
+	if r.to, err = r.directoryOf(r.new); err != nil {
+		return inFile(r.new, err)
+	}
+	if err := r.to.isFree(); err != nil {
+		return inFile(r.new, err)
+	}
+	return r.lockImage()
+}
+
+func (r *renaming) directoryOf(name string) (directory, error) {
+	c := creation{name: name, opts: &CreateOptions{Options: r.opts.Options}}
+	return c.directory()
+}
+
+// abs is the absolute name of what has the name in the directory.
+func (r *renaming) abs(d directory) string {
+	if r.opts.FS != nil {
+		return path.Join("/", d.name)
+	}
+	return d.name
+}
+
+// lockImage opens the image, which need not be writable, and keeps all others out.
+func (r *renaming) lockImage() error {
+	c := chain{opts: &r.opts.Options}
+	f, err := r.from.fs.OpenFile(r.from.name, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	l, err := c.load(r.old, f, true, c.read)
+	if err == nil {
+		_, err = c.isStill(r.from.fs, r.from.name, &l)
+	}
+	if err != nil {
+		return joined(err, closeFile(f))
+	}
+	l.abs = r.abs(r.from)
+	r.image = l
+	return nil
+}
+
+// findChildren finds the images that have this one as their parent.
+func (r *renaming) findChildren() error {
+	seen := map[string]bool{}
+	oldDir, _ := filepath.Split(r.old)
+	newDir, _ := filepath.Split(r.new)
+	if r.opts.FS != nil {
+		oldDir, newDir = path.Dir(r.old), path.Dir(r.new)
+	}
+	for _, dir := range append([]string{oldDir, newDir}, r.opts.Search...) {
+		f, err := newFolder(dir, &r.opts.Options, "")
+		if err != nil {
+			return inFile(cmp.Or(dir, "."), err)
+		}
+		if !seen[f.dir] {
+			seen[f.dir] = true
+			err = r.findChildrenIn(f)
+		}
+		f.release()
+		if err != nil {
+			return inFile(cmp.Or(dir, "."), err)
+		}
+	}
+	return nil
+}
+
+func (r *renaming) findChildrenIn(f *folder) error {
+	entries, err := f.list(f.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		if !e.Type().IsRegular() {
+			continue
+		}
+		k, err := f.look(joinName(f.dir, []string{e.Name()}))
+		if isFormatError(err) || err == nil && (k == nil || !k.isChild || k.is(r.image.abs, r.image.info)) {
+			continue
+		}
+		if err != nil {
+			return inFile(e.Name(), err) // it may be one
+		}
+		if isChild, err := r.isChild(k); err != nil {
+			return err
+		} else if isChild {
+			r.children = append(r.children, &referrer{name: k.name, found: k})
+		}
+	}
+	return nil
+}
+
+// isChild says whether an image finds the one that is renamed as its parent, or
+// names it and could not open it now, as outside Root.
+func (r *renaming) isChild(k *kin) (bool, error) {
+	if !k.img.namesParent(r.image.img.footer.ID) {
+		return false, nil
+	}
+	opts := r.opts.Options
+	opts.Lock, opts.Search = LockNone, nil // we have the lock
+	parent, err := findParentOf(k.name, opts)
+	switch {
+	case err == nil:
+		return parent.abs == r.image.abs || os.SameFile(parent.info, r.image.info), nil
+	case !isLost(err):
+		return false, err
+	}
+	for ref := range k.img.storedRefs() {
+		if ref.path.err != nil {
+			continue
+		}
+		if slices.Contains(ref.path.candidates(dirOf(k.abs), r.opts.FS == nil && runtime.GOOS == "windows"), r.image.abs) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// prepare opens the children, and whatever else has to be written, before anything is
+// changed.
+func (r *renaming) prepare() error {
+	if err := r.prepareSelf(); err != nil {
+		return err
+	}
+	for _, c := range r.children {
+		if err := r.prepareChild(c); err != nil {
+			return inFile(c.name, err)
+		}
+	}
+	return nil
+}
+
+// prepareSelf opens the image for writing if the path to its own parent changes. A
+// parent that is not found will not be found afterwards either.
+func (r *renaming) prepareSelf() error {
+	img := r.image.img
+	if img.footer.Type != Differencing || dirOf(r.abs(r.from)) == dirOf(r.abs(r.to)) {
+		return nil
+	}
+	opts := r.opts.Options
+	opts.Lock, opts.Search = LockNone, nil
+	parent, err := findParentOf(r.old, opts)
+	if isLost(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	name := parent.img.name
+	if r.opts.FS == nil {
+		name = filepath.FromSlash(parent.abs)
+	}
+	c := &referrer{name: r.old, found: &kin{name: r.old, info: r.image.info, parentID: img.header.ParentID}}
+	if c.former, err = r.reference(r.old, name, img); err != nil {
+		return err
+	}
+	if c.both, err = r.reference(r.new, name, img); err != nil {
+		return err
+	}
+	c.both.absolute = c.former.absolute // it leads there from everywhere
+	if c.both.absolute == "" {
+		return fmt.Errorf("%w: its parent has no absolute name", ErrUnsupported)
+	}
+	if err := r.releaseImage(); err != nil {
+		return err
+	}
+	if c.disk, err = c.found.openAlone(r.opts.Options); err != nil {
+		return err
+	}
+	r.self = c
+	return c.disk.referable(c.both)
+}
+
+// prepareChild opens a child for writing, and decides what it refers to.
+func (r *renaming) prepareChild(c *referrer) (err error) {
+	if c.former, err = r.reference(c.name, r.old, c.found.img); err != nil {
+		return err
+	}
+	if c.latter, err = r.reference(c.name, r.new, c.found.img); err != nil {
+		return err
+	}
+	both := *c.latter
+	both.absolute = c.former.absolute
+	if c.both = &both; both.relative == "" {
+		return fmt.Errorf("%w: it is on another volume", ErrUnsupported)
+	}
+	if c.disk, err = c.found.openAlone(r.opts.Options); err != nil {
+		return err
+	}
+	return c.disk.referable(c.latter)
+}
+
+// reference is what the image called child, whose structures are img, is to record
+// of its parent once both have these names.
+func (r *renaming) reference(child, parent string, img *Image) (*newParent, error) {
+	absolute, relative, err := pathsBetween(child, parent, &r.opts.Options)
+	return &newParent{id: img.header.ParentID, modified: img.header.ParentTime, absolute: absolute, relative: relative}, err
+}
+
+// announce has all refer to both names of the image: the relative path is that of
+// after, the absolute one that of before.
+func (r *renaming) announce() error {
+	if r.self != nil {
+		r.self.changed = true
+		if err := r.self.disk.refer(r.self.both); err != nil {
+			return err
+		}
+		if err := r.noteModified(); err != nil {
+			return err
+		}
+	}
+	for _, c := range r.children {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		c.changed = true
+		if err := c.disk.refer(c.both); err != nil {
+			return err
+		}
+	}
+	return r.ctx.Err()
+}
+
+// noteModified has children that know when the image was last written to know it
+// again.
+func (r *renaming) noteModified() error {
+	info, err := r.self.disk.view().top().file.Stat()
+	if err != nil {
+		return err
+	}
+	for _, c := range r.children {
+		for _, p := range []*newParent{c.former, c.both, c.latter} {
+			if isAbout(p.modified, r.image.info.ModTime()) {
+				p.modified = info.ModTime()
+			}
+		}
+	}
+	return nil
+}
+
+// takeBack has all refer to the image as they did.
+func (r *renaming) takeBack() error {
+	var err error
+	for _, c := range r.all() {
+		if c.changed && c.disk.usable() == nil {
+			err = joined(err, c.disk.refer(c.former))
+		}
+	}
+	return err
+}
+
+func (r *renaming) all() []*referrer {
+	if r.self == nil {
+		return r.children
+	}
+	return append([]*referrer{r.self}, r.children...)
+}
+
+// move gives the image its new name, durably. moved says whether it may have it, and
+// not the old one. Where files can have two names it has both for a moment, and
+// never takes the place of another.
+func (r *renaming) move() (moved bool, err error) {
+	if runtime.GOOS == "windows" { // where what is open keeps its name
+		if err := r.releaseImage(); err != nil {
+			return false, err
+		}
+	}
+	fsys := r.from.fs
+	if l, ok := fsys.(linker); ok {
+		err := l.Link(r.from.name, r.to.name)
+		if err == nil {
+			return r.dropOldName()
+		}
+		if errors.Is(err, fs.ErrExist) {
+			return false, inFile(r.new, fs.ErrExist)
+		}
+	}
+	if err := r.to.isFree(); err != nil {
+		return false, inFile(r.new, err)
+	}
+	if err := fsys.Rename(r.from.name, r.to.name); err != nil {
+		return false, err
+	}
+	if err := fsys.SyncDir(r.to.dir); err != nil {
+		return true, err
+	}
+	return true, fsys.SyncDir(r.from.dir)
+}
+
+// dropOldName takes the old name away, once the new one is durable.
+func (r *renaming) dropOldName() (moved bool, err error) {
+	fsys := r.from.fs
+	if err = fsys.SyncDir(r.to.dir); err == nil {
+		err = fsys.Remove(r.from.name)
+	}
+	if err != nil {
+		return false, joined(err, fsys.Remove(r.to.name))
+	}
+	return true, fsys.SyncDir(r.from.dir)
+}
+
+// releaseImage closes the image.
+func (r *renaming) releaseImage() error {
+	if r.self != nil {
+		if err := r.self.disk.usable(); err == nil {
+			return r.self.disk.Close()
+		}
+		return nil
+	}
+	f := r.image.file
+	if f == nil {
+		return nil
+	}
+	r.image.file = nil
+	return closeFile(f)
+}
+
+func (r *renaming) close() error {
+	err := r.releaseImage()
+	for _, c := range r.all() {
+		if c.disk == nil || errors.Is(c.disk.usable(), ErrClosed) {
+			continue
+		}
+		told := c.disk.syncs.err() != nil
+		if closeErr := c.disk.Close(); !told {
+			err = joined(err, closeErr)
+		}
+	}
+	return err
+}
