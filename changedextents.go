@@ -58,6 +58,7 @@ func (v *view) checkLevels(upper, lower int) error {
 type changes struct {
 	disk         *Disk
 	upper, lower int32 // numbers of layers; upper may be ofLeaf
+	size         int64 // bytes looked at; 0: the disk's size
 	view         *view // as the last window was found in
 
 	above, below mapBuilder
@@ -130,6 +131,11 @@ func (c *changes) findLocked(window int64) {
 		c.extents = append(c.extents[:0], mapExtent{end: windowSectors, layer: failing})
 		c.errs = []error{errNotInChain}
 		return
+	}
+	if c.size != 0 {
+		sized := *v
+		sized.size = c.size
+		v = &sized
 	}
 	c.above.askLayers(v, window, upper, lower)
 	c.above.sort()

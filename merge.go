@@ -68,7 +68,7 @@ func (d *Disk) Merge(ctx context.Context, from, into int, opts MergeOptions) err
 		return err
 	}
 	defer end()
-	m := merge{disk: d, opts: &opts, from: v.chain[from], into: v.chain[into]}
+	m := merge{disk: d, opts: &opts, from: v.chain[from], into: v.chain[into], size: v.at(from).img.footer.CurrentSize}
 	return d.opError(m.run(ctx))
 }
 
@@ -104,6 +104,7 @@ type merge struct {
 	disk       *Disk
 	opts       *MergeOptions
 	from, into int32
+	size       int64 // of the topmost image that is merged, which may be larger than the disk
 	receiver   *lowerWriter
 	blocks     int64       // that come to the receiving image's file
 	writes     *writeMarks // if from is the leaf, what is written to it meanwhile
@@ -173,7 +174,7 @@ func (m *merge) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	resized := m.disk.served(m.from).img.footer.CurrentSize != m.receiver.Size()
+	resized := m.size != m.receiver.Size()
 	if n > 0 || resized {
 		err = m.renew()
 	}
@@ -243,7 +244,7 @@ func (m *merge) setID(id uuid.UUID) error {
 // is cut off, or becomes zeros, does not show: that one ends there too. The BAT may be
 // elsewhere then.
 func (m *merge) resize(ctx context.Context) error {
-	err := m.receiver.setSize(ctx, m.disk.served(m.from).img.footer.CurrentSize, ResizeOptions{AllowLoss: true})
+	err := m.receiver.setSize(ctx, m.size, ResizeOptions{AllowLoss: true})
 	if err != nil {
 		return err
 	}
@@ -335,13 +336,12 @@ const (
 // catchUp copies the windows that were written to meanwhile.
 func (m *merge) catchUp(ctx context.Context, copyWindow func(buf []byte, off, n int64) error) error {
 	buf := make([]byte, bulkBuffer)
-	size := m.disk.Size()
 	for _, window := range m.writes.take() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		off := window * windowSize
-		if err := copyWindow(buf, off, min(windowSize, size-off)); err != nil {
+		if err := copyWindow(buf, off, min(windowSize, m.size-off)); err != nil {
 			return err
 		}
 	}

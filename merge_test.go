@@ -247,6 +247,7 @@ func requireMergedSizes(t *testing.T, base vhd.DiskType, sizes []int64, from, in
 	rng := rand.New(rand.NewPCG(uint64(from), uint64(into)))
 	var names []string
 	var content []byte
+	var reads [][]byte
 	for n, size := range sizes {
 		name := filepath.Join(dir, fmt.Sprintf("image%d.vhd", n))
 		opts := vhd.CreateOptions{Type: base, Size: size, BlockSize: 64 << 10}
@@ -259,6 +260,7 @@ func requireMergedSizes(t *testing.T, base vhd.DiskType, sizes []int64, from, in
 		fillAtRandom(t, disk, content, rng)
 		require.NoError(t, disk.Close())
 		names = append([]string{name}, names...)
+		reads = append([][]byte{bytes.Clone(content)}, reads...)
 	}
 	size := sizes[len(sizes)-1-from]
 	disk, err := vhd.Open(names[0], &vhd.Options{Writable: true})
@@ -271,6 +273,9 @@ func requireMergedSizes(t *testing.T, base vhd.DiskType, sizes []int64, from, in
 	last := append(append([]string{}, names[:from]...), names[into:]...)[0]
 	requireFileReadsAs(t, last, content)
 	requireSound(t, last)
+	if from > 0 { // also what is behind the end of all that is above it
+		requireFileReadsAs(t, names[into], reads[from])
+	}
 }
 
 // scarceFS is files where next to no space is left, and which says so.

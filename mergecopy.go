@@ -13,7 +13,7 @@ func (m *merge) plan(ctx context.Context) (n int64, err error) {
 	size := m.receiver.Size()
 	var blocks int64 // that come to the receiving image
 	last := int64(-1)
-	for window := int64(0); window*windowSize < m.disk.Size(); window++ {
+	for window := int64(0); window*windowSize < m.size; window++ {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
@@ -69,14 +69,16 @@ func (d *Disk) checkRoom(l *layer, n int64) error {
 }
 
 // changes finds what the merged images hold.
-func (m *merge) changes() *changes { return &changes{disk: m.disk, upper: m.from, lower: m.into} }
+func (m *merge) changes() *changes {
+	return &changes{disk: m.disk, upper: m.from, lower: m.into, size: m.size}
+}
 
 // copy writes what the merged images hold to the receiving one.
 func (m *merge) copy(ctx context.Context) error {
 	if w := m.receiver.leaf(); w != nil {
 		w.space.planned = m.blocks
 	}
-	b := bulk{size: m.disk.Size(), piece: windowSize, progress: m.opts.Progress}
+	b := bulk{size: m.size, piece: windowSize, progress: m.opts.Progress}
 	var copied atomic.Int64
 	_, err := b.run(ctx, func(buf []byte, off, n int64) error {
 		if copied.Add(1)%beginSyncEvery == 0 { // so that Sync finds less to do

@@ -582,10 +582,10 @@ func (w *world) merge(s step) error {
 }
 
 // mayWriteBase says whether something may be merged into the base: if that has no other
-// child, and is either fixed or on storage where new space is zeros, as all rely on who
-// write dynamic disks.
+// child, and is on storage where new space is zeros, as all rely on who write disks
+// without a parent.
 func (w *world) mayWriteBase() bool {
-	return w.made == nil && w.rebases == 0 && (w.leaf.leafKind.parent == vhd.Fixed || w.leaf.storage.Space == vhdtest.SpaceZeros)
+	return w.made == nil && w.rebases == 0 && w.leaf.storage.Space == vhdtest.SpaceZeros
 }
 
 // levels are those of the images that a merge takes, as its piece says: its sector and

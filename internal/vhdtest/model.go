@@ -218,6 +218,31 @@ func (m *Model) merged(sector int64) []byte {
 	return out
 }
 
+// Merge folds the layers of the depths from to into-1 into the one of depth into. Zeros count as zeroed in it: an engine
+// may hold them or not.
+func (m *Model) Merge(from, into int) {
+	top, bottom := m.Depth()-from, m.Depth()-into
+	folded := newLayer(m.layers[top].size)
+	for sector := range folded.states {
+		for _, l := range slices.Backward(m.layers[bottom : top+1]) {
+			if sector >= len(l.states) {
+				folded.states[sector] = zeroed
+				break
+			}
+			if l.states[sector] == untouched {
+				continue
+			}
+			folded.states[sector] = zeroed
+			own := folded.data[sector*SectorSize:][:min(SectorSize, folded.size-int64(sector)*SectorSize)]
+			if copy(own, l.data[sector*SectorSize:]); !bytes.Equal(own, make([]byte, len(own))) {
+				folded.states[sector] = written
+			}
+			break
+		}
+	}
+	m.layers = slices.Replace(m.layers, bottom, top+1, folded)
+}
+
 // Resize gives the leaf another size. What comes into being reads as zeros, whatever is below.
 func (m *Model) Resize(size int64) {
 	old := m.leaf()
