@@ -182,7 +182,7 @@ func TestAMergeIntoANewFileLeavesTheChainAlone(t *testing.T) {
 					require.ErrorIs(t, disk.Merge(t.Context(), levels[0], levels[1], vhd.MergeOptions{Output: out}), fs.ErrExist)
 					merged, err := vhd.Open(out, &vhd.Options{Root: c.dir})
 					require.NoError(t, err)
-					require.Equal(t, 5-levels[1], len(merged.Chain()))
+					require.Len(t, merged.Chain(), 5-levels[1])
 					require.Equal(t, disk.Chain()[levels[1]].Footer().Type, merged.Chain()[0].Footer().Type)
 					requireSameBytes(t, c.reads[levels[0]], readAll(t, merged, merged.Size()), 0)
 					require.NoError(t, merged.Close())

@@ -14,7 +14,7 @@ func freeSpace(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, err
 	}
-	unit := uint64(s.Bsize) //nolint:gosec,unconvert // positive, and of another type elsewhere
+	unit := uint64(s.Bsize) //nolint:gosec // positive, and of another type elsewhere
 	if s.Bavail > math.MaxInt64/unit {
 		return math.MaxInt64, nil
 	}
