@@ -104,9 +104,17 @@ fuzz: ## Run every fuzz target in turn for FUZZTIME each
 crash: ## Lose power in all short workloads and in random programs, until STATES states were looked at
 	VHD_CRASH_STATES=$(STATES) VHD_CRASH_STEPS=3 $(GO) test -v -timeout 12h -run '^(TestP[1-4]|TestEveryCrash)' .
 
+.PHONY: teeth
+teeth: ## Build every mistake in the order of writes, and find it
+	VHD_MISTAKES=1000 $(GO) test -v -timeout 2h -run '^TestEveryMistake' .
+
+.PHONY: model
+model: ## Do a million operations, of all kinds, to chains and to plain memory
+	$(GO) test -v -timeout 12h -run '^TestAnyWritesReadBack' -rapid.checks=25000 -rapid.steps=40 .
+
 .PHONY: kill
-kill: ## Kill a writing process KILLS times
-	VHD_KILLS=$(KILLS) $(GO) test -v -timeout 2h -run '^TestAKilled' .
+kill: ## Kill a process that writes, compacts or merges KILLS times each
+	VHD_KILLS=$(KILLS) VHD_MERGE_KILLS=$(KILLS) $(GO) test -v -timeout 2h -run '^(TestAKilled|TestAMergeThatIsKilled)' .
 
 .PHONY: hostile
 hostile: ## Compare what becomes of hostile images with other readers

@@ -26,6 +26,10 @@ type operation struct {
 	most  int  // bytes of the piece of the disk that it takes; 0: it takes none
 	alone bool // nobody can do it beside another
 
+	// life says that it is one of the life of a chain. Workloads of three steps have it only
+	// if VHD_CRASH_STEPS asks for them, as they would be very many.
+	life bool
+
 	// letsOthersIn is before how many of its changes others can write, the first
 	// ones; before the others they would have to wait.
 	letsOthersIn int
@@ -63,22 +67,22 @@ var operations = []*operation{
 		short: []string{"snapshot | 0 write 512+512"},
 	},
 	{ // whose piece says which images: see levels
-		name: "merge", often: 3, most: 48 << 10, alone: true, run: (*world).merge, short: []string{"merge 0+512"},
+		name: "merge", life: true, often: 3, most: 48 << 10, alone: true, run: (*world).merge, short: []string{"merge 0+512"},
 	},
 	{
-		name: "revert", often: 2, most: 48 << 10, run: (*world).revert,
+		name: "revert", life: true, often: 2, most: 48 << 10, run: (*world).revert,
 		short: []string{"revert 0+2048"},
 	},
 	{
-		name: "compact", often: 2, letsOthersIn: 1, run: (*world).compact,
+		name: "compact", life: true, often: 2, letsOthersIn: 1, run: (*world).compact,
 		short: []string{"compact"},
 	},
 	{
-		name: "resize", often: 3, most: math.MaxInt, alone: true, run: (*world).resize,
+		name: "resize", life: true, often: 3, most: math.MaxInt, alone: true, run: (*world).resize,
 		short: []string{"resize 0+1024", "resize 2048+4096"},
 	},
 	{
-		name: "rebase", often: 1, letsOthersIn: 1, changesFooters: true, run: (*world).rebase,
+		name: "rebase", life: true, often: 1, letsOthersIn: 1, changesFooters: true, run: (*world).rebase,
 		short: []string{"rebase", "rebase | 0 write 512+512"},
 	},
 	{name: "reopen", often: 1, run: (*world).reopen, short: []string{"reopen"}},
