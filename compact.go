@@ -11,7 +11,7 @@ type CompactOptions struct {
 	// Progress, if it is set, is told now and then how many bytes are done: of the
 	// blocks that the image has, each counted once when it is looked at and once
 	// when it is in its place. It is called by the goroutine that called Compact,
-	// and holds it up while it runs.
+	// and holds it up while it runs. It must not change the chain.
 	Progress func(done, total int64)
 }
 

@@ -32,7 +32,8 @@ func (d *Disk) CompactSize(ctx context.Context, opts CompactOptions) (int64, err
 			opts.Progress(int64(i+1)*p.layer.img.header.BlockSize, all)
 		}
 	}
-	return p.size()
+	n, err := p.size()
+	return n, d.opError(err)
 }
 
 // compactPlan is what a compaction would do.

@@ -18,9 +18,13 @@ type MergeOptions struct {
 	// merged ones as their parent. They can't be opened any more then.
 	Force bool
 
+	// DryRun does nothing but look whether a merge would be begun. The disk may be
+	// open for reading only.
+	DryRun bool
+
 	// Progress, if it is set, is told now and then how many bytes of the disk are
 	// done, one call at a time, by whatever goroutine. It holds up the merge while it
-	// runs.
+	// runs, and must not change the chain.
 	Progress func(done, total int64)
 }
 
@@ -56,18 +60,22 @@ type MergeOptions struct {
 // Output is possible: else it is ErrUnsupported, as are images with a saved state whose
 // size has to change.
 func (d *Disk) Merge(ctx context.Context, from, into int, opts MergeOptions) error {
-	v := d.view()
-	if err := d.mayMerge(v, from, into, &opts); err != nil {
-		return err
-	}
 	if opts.Output != "" {
-		return d.opError(d.mergeToFile(ctx, from, into, &opts))
+		v := d.view()
+		if err := d.mayMerge(v, from, into, &opts); err != nil {
+			return err
+		}
+		return d.opError(d.mergeToFile(ctx, v, from, into, &opts))
 	}
 	end, err := d.beginChange(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
+	v := d.view()
+	if err := d.mayMerge(v, from, into, &opts); err != nil {
+		return err
+	}
 	m := merge{disk: d, opts: &opts, from: v.chain[from], into: v.chain[into], size: v.at(from).img.footer.CurrentSize}
 	return d.opError(m.run(ctx))
 }
@@ -83,7 +91,7 @@ func (d *Disk) mayMerge(v *view, from, into int, opts *MergeOptions) error {
 	switch {
 	case opts.Output != "":
 		return nil
-	case d.syncs == nil:
+	case d.syncs == nil && !opts.DryRun:
 		return d.explain(ErrReadOnly)
 	case d.nameless:
 		return d.explain(fmt.Errorf("%w: a merge of images of which nobody knows where they are", ErrUnsupported))
@@ -111,7 +119,7 @@ type merge struct {
 }
 
 func (m *merge) run(ctx context.Context) error {
-	if err := m.refuseOtherChildren(ctx); err != nil {
+	if err := m.refuseOtherChildren(ctx); err != nil || m.opts.DryRun {
 		return err
 	}
 	if err := m.openReceiver(); err != nil {
@@ -140,6 +148,8 @@ func (m *merge) depthOf(number int32) int { return m.disk.view().depths[number] 
 // openReceiver opens the receiving image for writing.
 func (m *merge) openReceiver() (err error) {
 	d := m.disk
+	d.depths.Lock()
+	defer d.depths.Unlock()
 	if m.receiver, err = d.openLower(m.depthOf(m.into)); err != nil {
 		return err
 	}
@@ -194,6 +204,8 @@ func (m *merge) fill(ctx context.Context) error {
 // has to name it, has two headers meanwhile, of which one names the old and one the
 // new one (see twin): so at no moment is it without a parent.
 func (m *merge) renew() error {
+	m.disk.depths.Lock()
+	defer m.disk.depths.Unlock()
 	depth := m.depthOf(m.into) - 1
 	if depth == 0 {
 		return m.renewUnder(m.disk)
@@ -262,6 +274,8 @@ func (m *merge) resize(ctx context.Context) error {
 // above the merged ones, and takes these out of the chain.
 func (m *merge) relink() error {
 	d := m.disk
+	d.depths.Lock()
+	defer d.depths.Unlock()
 	child := d.view().chain[m.depthOf(m.from)-1]
 	depth := m.depthOf(child)
 	p, err := d.asParentOf(fileName(d.served(child), &d.opts), d.served(m.into))

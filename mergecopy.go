@@ -33,7 +33,7 @@ func (m *merge) plan(ctx context.Context) (n int64, err error) {
 	if w := m.receiver.leaf(); w != nil {
 		blocks = max(blocks-int64(len(w.space.freeSlots)), 0)
 		m.blocks = blocks
-		err = m.disk.checkRoom(m.disk.served(m.into), blocks*w.img.slotSize())
+		err = m.disk.checkRoom(fileName(m.disk.served(m.into), &m.disk.opts), blocks*w.img.slotSize())
 	}
 	return n, err
 }
@@ -55,17 +55,17 @@ func (m *merge) newBlocks(off, n, size int64, last *int64) (count int64) {
 	return count
 }
 
-// checkRoom is why n bytes more find no room where the image's file is.
-func (d *Disk) checkRoom(l *layer, n int64) error {
+// checkRoom is why n bytes more find no room where a file is.
+func (d *Disk) checkRoom(name string, n int64) error {
 	s, ok := d.files().(spacer)
 	if !ok || n == 0 {
 		return nil
 	}
-	free, err := s.FreeSpace(fileName(l, &d.opts))
+	free, err := s.FreeSpace(name)
 	if err != nil || free >= n {
 		return nil //nolint:nilerr // who can't tell has no say
 	}
-	return inFile(l.img.name, fmt.Errorf("%w: %d bytes are needed, and %d are free", ErrNoSpace, n, free))
+	return inFile(name, fmt.Errorf("%w: %d bytes are needed, and %d are free", ErrNoSpace, n, free))
 }
 
 // changes finds what the merged images hold.

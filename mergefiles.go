@@ -36,8 +36,7 @@ func (m *merge) refuseOtherChildren(ctx context.Context) error {
 }
 
 func (m *merge) refuseChildrenIn(ctx context.Context, dir string, ids map[uuid.UUID]string) error {
-	files := m.disk.files()
-	entries, err := files.ReadDir(dir)
+	entries, err := m.disk.files().ReadDir(dir)
 	if err != nil {
 		return err
 	}
@@ -50,40 +49,56 @@ func (m *merge) refuseChildrenIn(ctx context.Context, dir string, ids map[uuid.U
 			continue
 		}
 		name := path.Join(dir, e.Name())
-		parent, ok := ids[m.disk.parentOf(name, &s)]
-		if ok && !m.disk.isJustMade(name, &s) {
+		parent, err := m.disk.parentAmong(ids, name, &s)
+		if err == nil && parent != "" {
+			parent, err = m.disk.parentAmongLater(ids, name, &s)
+		}
+		if err != nil {
+			return inFile(name, err) // it may be one
+		}
+		if parent != "" {
 			return inFile(parent, fmt.Errorf("%w: %s", ErrOtherChildren, name))
 		}
 	}
 	return nil
 }
 
-// isJustMade says whether an image that seemed to be none of the chain's is a snapshot
-// that was on its way.
-func (d *Disk) isJustMade(name string, s *scratch) bool {
-	d.syncs.syncMu.Lock() // which a snapshot has
-	defer d.syncs.syncMu.Unlock()
-	return d.parentOf(name, s) == uuid.UUID{}
+// parentAmongLater is parentAmong once no snapshot is on its way any more: what it makes
+// is no other child.
+func (d *Disk) parentAmongLater(ids map[uuid.UUID]string, name string, s *scratch) (parent string, err error) {
+	d.depths.Lock()
+	defer d.depths.Unlock()
+	return d.parentAmong(ids, name, s)
 }
 
-// parentOf is the identifier of the parent of an image that is not in the chain; zero
-// if it has none, or can't be read.
-func (d *Disk) parentOf(name string, s *scratch) (id uuid.UUID) {
+// parentAmong is which of some images is the parent of one that is not in the chain;
+// empty if none is, or it is no image.
+func (d *Disk) parentAmong(ids map[uuid.UUID]string, name string, s *scratch) (parent string, err error) {
 	f, err := d.files().OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
-		return id
+		if isAbsent(err) {
+			err = nil
+		}
+		return "", err
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() || d.hasFile(name, info) {
-		return id
+		return "", err
 	}
-	m := Image{file: f}
-	m.fileSize.Store(info.Size())
-	if m.readFooters(s) != nil || m.footer.Type != Differencing || m.readHeader(s.start[footerSize:][:dynHeaderSize]) != nil {
-		return id
+	img, err := readImage(name, f, info.Size(), s)
+	if isFormatError(err) {
+		return "", nil
 	}
-	return m.header.ParentID
+	if err != nil || img.footer.Type != Differencing {
+		return "", err
+	}
+	for id, parent := range ids {
+		if img.namesParent(id) {
+			return parent, nil
+		}
+	}
+	return "", nil
 }
 
 // hasFile says whether a file is one of the chain's.
@@ -160,8 +175,7 @@ func (d *Disk) asParentOf(child string, l *layer) (*newParent, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := creation{name: child, opts: &CreateOptions{Options: d.opts, Parent: fileName(l, &d.opts)}}
-	absolute, relative, err := c.parentPaths()
+	absolute, relative, err := pathsBetween(child, fileName(l, &d.opts), &d.opts)
 	if err != nil {
 		return nil, err
 	}
@@ -169,8 +183,7 @@ func (d *Disk) asParentOf(child string, l *layer) (*newParent, error) {
 }
 
 // mergeToFile makes a new image of what Chain()[from] to Chain()[into] hold.
-func (d *Disk) mergeToFile(ctx context.Context, from, into int, opts *MergeOptions) error {
-	v := d.view()
+func (d *Disk) mergeToFile(ctx context.Context, v *view, from, into int, opts *MergeOptions) error {
 	source, err := d.from(v, from)
 	if err != nil {
 		return err
@@ -193,7 +206,13 @@ func (d *Disk) mergeToFile(ctx context.Context, from, into int, opts *MergeOptio
 		}
 	}
 	dir, err := c.directory()
-	if err != nil {
+	if err == nil && export.Type != Fixed { // which may be mostly holes
+		var size int64
+		if size, err = source.ExportSize(ctx, export); err == nil {
+			err = d.checkRoom(opts.Output, size)
+		}
+	}
+	if err != nil || opts.DryRun {
 		return inFile(opts.Output, err)
 	}
 	return inFile(opts.Output, dir.publish(func(f File) error {

@@ -2,7 +2,7 @@ package vhd
 
 import (
 	"bytes"
-	"errors"
+	"context"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -52,16 +52,26 @@ type RebaseOptions struct {
 // by OpenChain, which does not know where its images are, and a header whose eight
 // locators are all of unknown kinds are ErrUnsupported. Other errors about the parent are those of Open.
 func (d *Disk) Rebase(parent string, opts RebaseOptions) error {
+	return d.RebaseContext(context.Background(), parent, opts)
+}
+
+// RebaseContext is Rebase, which the end of ctx ends between two pieces, with ctx's
+// error and the former parent.
+func (d *Disk) RebaseContext(ctx context.Context, parent string, opts RebaseOptions) error {
 	if err := d.writable(0, 0); err != nil {
 		return err
 	}
+	end, err := d.beginChange(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	r := rebase{disk: d, opts: opts, view: d.view()}
 	if err := r.prepare(parent); err != nil {
 		r.close()
 		return d.opError(err)
 	}
-	err := r.run()
-	if err != nil {
+	if err = r.run(ctx); err != nil {
 		r.close()
 	}
 	return d.opError(err)
@@ -83,7 +93,7 @@ type rebase struct {
 	buf, other    []byte
 }
 
-var errChainChanged = errors.New("the chain was changed meanwhile")
+var errChainChanged = fmt.Errorf("%w: the chain was changed meanwhile", fs.ErrInvalid)
 
 // prepare opens the new parents, and checks that they can be such.
 func (r *rebase) prepare(parent string) error {
@@ -190,7 +200,7 @@ func (r *rebase) needsCopy() bool {
 }
 
 // run copies what differs, and names the new parent.
-func (r *rebase) run() error {
+func (r *rebase) run(ctx context.Context) error {
 	if err := r.disk.sync(); err != nil { // most of what there is to be made durable, while writes go on
 		return err
 	}
@@ -200,7 +210,7 @@ func (r *rebase) run() error {
 		}
 		defer r.unwatch()
 		r.buf, r.other = make([]byte, bulkBuffer), make([]byte, bulkBuffer)
-		if err := r.copyAll(); err != nil {
+		if err := r.copyAll(ctx); err != nil {
 			return err
 		}
 		if err := r.disk.sync(); err != nil {
@@ -255,10 +265,10 @@ func (r *rebase) unwatch() {
 // copyAll copies to the leaf all sectors that read otherwise with the new parents. It
 // goes through the disk once, and then, as often as is worth it, through what may
 // have changed meanwhile.
-func (r *rebase) copyAll() error {
+func (r *rebase) copyAll(ctx context.Context) error {
 	windows := (r.view.size + windowSize - 1) / windowSize
 	for window := range windows {
-		if err := r.copyNext(window); err != nil {
+		if err := r.copyNext(ctx, window); err != nil {
 			return err
 		}
 		if window+1 < windows {
@@ -272,7 +282,7 @@ func (r *rebase) copyAll() error {
 			return r.putBack(again)
 		}
 		for _, window := range again {
-			if err := r.copyNext(window); err != nil {
+			if err := r.copyNext(ctx, window); err != nil {
 				return err
 			}
 		}
@@ -281,8 +291,11 @@ func (r *rebase) copyAll() error {
 }
 
 // copyNext copies the sectors of one window. Others may write in between.
-func (r *rebase) copyNext(window int64) error {
+func (r *rebase) copyNext(ctx context.Context, window int64) error {
 	d := r.disk
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if err := d.flushIfLarge(); err != nil {
 		return err
 	}

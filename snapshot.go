@@ -89,6 +89,8 @@ func (s *snapshot) fits() error {
 // take freezes the disk, makes the new image and puts it on top.
 func (s *snapshot) take() error {
 	d := s.disk
+	d.depths.Lock()
+	defer d.depths.Unlock()
 	d.syncs.syncMu.Lock()
 	defer d.syncs.syncMu.Unlock()
 	d.mu.Lock()

@@ -190,8 +190,8 @@ var mistakes = []mistake{
 	if err := d.settle(); err != nil {
 		return nil, err
 	}
-	w := d.leaf()`, `
-	w := d.leaf()`},
+	offs, err :=`, `
+	offs, err :=`},
 		{"headerchange.go", `return d.reloadLeaf()
 }
 

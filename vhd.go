@@ -77,7 +77,9 @@ type Disk struct {
 
 	// changing is had by who changes the chain or moves blocks: one at a time.
 	changing chan struct{}
-	marks    atomic.Pointer[writeMarks] // who merges the leaf wants to know what is written; nil: nobody does
+	// depths is held by who puts an image on top or relies on where one is in the chain.
+	depths sync.Mutex
+	marks  atomic.Pointer[writeMarks] // who merges the leaf wants to know what is written; nil: nobody does
 
 	down   atomic.Pointer[error] // what every call gets once the disk is closed or broken
 	closed atomic.Bool
@@ -233,10 +235,15 @@ func (d *Disk) opError(err error) error {
 func (d *Disk) beginChange(ctx context.Context) (end func(), err error) {
 	select {
 	case d.changing <- struct{}{}:
-		return func() { <-d.changing }, nil
+		end = func() { <-d.changing }
 	case <-ctx.Done():
 		return nil, d.explain(ctx.Err())
 	}
+	if err := d.usable(); err != nil { // by now
+		end()
+		return nil, err
+	}
+	return end, nil
 }
 
 // breakDown ends the use of the disk after a failure that left unknown what

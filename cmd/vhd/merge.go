@@ -101,6 +101,9 @@ func mergeFile(ctx context.Context, a *app, flags *mergeFlags, name string, stde
 		m.Bytes += e.Length
 	}
 	if flags.dryRun {
+		if err := d.Merge(ctx, from, into, vhd.MergeOptions{Output: flags.to, Force: flags.force, DryRun: true}); err != nil {
+			return m, adviseChildren(err)
+		}
 		m.Chain = append(append(m.Chain, chainNames(d)[:from]...), chainNames(d)[into:]...)
 		if flags.to != "" {
 			m.Chain = chainNames(d)
@@ -110,11 +113,17 @@ func mergeFile(ctx context.Context, a *app, flags *mergeFlags, name string, stde
 	progress, end := flags.progressOf(stderr, "merge")
 	defer end()
 	err = d.Merge(ctx, from, into, vhd.MergeOptions{Output: flags.to, Force: flags.force, Progress: progress})
-	if errors.Is(err, vhd.ErrOtherChildren) {
-		err = hintedError{err, "merge into an image above it, or say --force if that child is of no use any more"}
-	}
 	m.Chain = chainNames(d)
-	return m, err
+	return m, adviseChildren(err)
+}
+
+// adviseChildren adds to the error of a merge that others would suffer from what can be
+// done.
+func adviseChildren(err error) error {
+	if !errors.Is(err, vhd.ErrOtherChildren) {
+		return err
+	}
+	return hintedError{err, "merge into an image above it, or say --force if that child is of no use any more"}
 }
 
 // levels are where the images are in the chain.

@@ -47,6 +47,7 @@ func TestMergeRefusesWhatOthersStandOn(t *testing.T) {
 	testChain(t)
 	succeed(t, "create", "-b", "base.vhd", "other.vhd")
 	require.Contains(t, refuse(t, "merge", "leaf.vhd"), "other.vhd\nhint: merge into an image above it, or say --force")
+	require.Contains(t, refuse(t, "merge", "--dry-run", "leaf.vhd"), "other.vhd\nhint: merge into")
 	succeed(t, "merge", "--force", "leaf.vhd")
 	require.Contains(t, refuse(t, "export", "other.vhd", "raw"), "parent has another identifier")
 }

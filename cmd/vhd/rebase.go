@@ -95,7 +95,7 @@ func runRebase(cmd *cobra.Command, a *app, flags *rebaseFlags, name string) erro
 	if err != nil {
 		return adviseFormat(name, err)
 	}
-	err = rebaseDisk(d, flags, cmd.ErrOrStderr())
+	err = rebaseDisk(cmd.Context(), d, flags, cmd.ErrOrStderr())
 	if lost && errors.Is(err, vhd.ErrParentNotFound) && !isLostParent(err) {
 		err = hintedError{err, "put its former parent back, or take -u if what it reads as may change"}
 	}
@@ -115,14 +115,14 @@ func isLostParent(err error) bool {
 	return lost && !errors.Is(err, vhd.ErrLocked)
 }
 
-func rebaseDisk(d *vhd.Disk, flags *rebaseFlags, stderr io.Writer) error {
+func rebaseDisk(ctx context.Context, d *vhd.Disk, flags *rebaseFlags, stderr io.Writer) error {
 	opts := vhd.RebaseOptions{Unsafe: flags.unsafe}
 	if flags.progress {
 		p := newProgress(stderr, "rebase", d.Size())
 		defer p.end()
 		opts.Progress = p.at
 	}
-	return d.Rebase(flags.parent, opts)
+	return d.RebaseContext(ctx, flags.parent, opts)
 }
 
 func printRebased(stdout io.Writer, flags *rebaseFlags, all []rebased) error {
