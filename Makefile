@@ -38,10 +38,13 @@ test: readers ## Run all tests, also with the race detector and as a 32-bit prog
 race: ## Run all tests with the race detector, the slow parts too
 	$(GO) test -race -timeout 1h ./...
 
+# Tests that are slow under emulation, of what comes in no order of bytes.
+ANYENDIAN := Beside|Killed|EveryFault|OthersRead|Power|Crash|Hostile|AnyTwo|RandomDamage|NeverComesToLight|Extent|GrowAndShrink
+
 .PHONY: endian
 endian: ## Run the tests big-endian, under emulation
 	@command -v $(S390X) >/dev/null || { echo "$(S390X) is missing (Debian: apt-get install qemu-user-static)"; exit 1; }
-	VHD_CRASH_STATES=1000 VHD_CRASH_STEPS=1 VHD_FAULT_POINTS=500 GOOS=linux GOARCH=s390x CGO_ENABLED=0 $(GO) test -short -timeout 30m -exec $(S390X) ./...
+	VHD_CRASH_STATES=1000 VHD_CRASH_STEPS=1 VHD_FAULT_POINTS=500 GOOS=linux GOARCH=s390x CGO_ENABLED=0 $(GO) test -short -timeout 30m -skip '$(ANYENDIAN)' -exec $(S390X) ./...
 
 .PHONY: readers
 readers: ## Say which programs of others the tests can ask

@@ -45,10 +45,7 @@ var lifeOperations = []struct {
 var lifeErrors = []error{nil, fs.ErrInvalid, vhd.ErrClosed, vhd.ErrUnsupported, fs.ErrExist}
 
 func TestAnyTwoOperationsOfTheLifeOfAChainGoOnBesideEachOther(t *testing.T) {
-	rounds := 2
-	if testing.Short() || raceEnabled {
-		rounds = 1
-	}
+	rounds := wanted(t, "VHD_BESIDE_ROUNDS", 1, 1)
 	for i, first := range lifeOperations {
 		for _, second := range lifeOperations[i:] {
 			t.Run(first.name+" beside "+second.name, func(t *testing.T) {

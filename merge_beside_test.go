@@ -27,7 +27,12 @@ func stampedChain(t testing.TB, base vhd.DiskType) (names []string, content []by
 		}
 		disk, err := vhd.Create(name, opts)
 		require.NoError(t, err)
-		for sector := 0; sector < mergeSize/vhd.SectorSize; sector += 1 + n*7 {
+		if n == 0 {
+			copy(content, stamps(0, mergeSize, 0))
+			_, err := disk.WriteAt(content, 0)
+			require.NoError(t, err)
+		}
+		for sector := n; n > 0 && sector < mergeSize/vhd.SectorSize; sector += 40 + n*7 {
 			p := stamp(sector, n)
 			_, err := disk.WriteAt(p, int64(sector)*vhd.SectorSize)
 			require.NoError(t, err)
