@@ -30,8 +30,16 @@ build: ## Build the command: bin/vhd
 
 .PHONY: test
 test: readers ## Run all tests, also with the race detector and as a 32-bit program where that can be
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target test-all test-race test-386
+
+.PHONY: test-all test-race test-386
+test-all:
 	$(GO) test -timeout 30m ./...
+
+test-race:
 	$(if $(RACE),$(GO) test -race -short -timeout 30m ./...,@echo "not with the race detector: it needs a C compiler")
+
+test-386:
 	$(if $(I386),GOARCH=386 $(GO) test -short -timeout 30m ./...,@echo "not as a 32-bit program: that needs linux/amd64")
 
 .PHONY: race

@@ -391,6 +391,7 @@ func (w *world) zero(s step) error {
 
 // resize makes the disk end where the step's piece does, at a sector.
 func (w *world) resize(s step) error {
+	w.snapping = "" // one that failed may be left, and keeps its size
 	size := (s.off + s.n + vhd.SectorSize - 1) / vhd.SectorSize * vhd.SectorSize
 	if size == w.promise.size() {
 		return w.disk.Resize(context.Background(), int64(size), vhd.ResizeOptions{})
