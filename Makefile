@@ -5,6 +5,7 @@ GOFMT    ?= gofmt
 TOOL     := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 10s
 STATES   ?= 10000000
+POINTS   ?= 55000
 KILLS    ?= 1000
 BENCH    ?= .
 COUNT    ?= 1
@@ -117,6 +118,10 @@ fuzz: ## Run every fuzz target in turn for FUZZTIME each
 .PHONY: crash
 crash: ## Lose power in all short workloads and in random programs, until STATES states were looked at
 	VHD_CRASH_STATES=$(STATES) VHD_CRASH_STEPS=3 $(GO) test -v -timeout 12h -run '^(TestP[1-4]|TestEveryCrash)' .
+
+.PHONY: faults
+faults: ## Let every call to the storage fail in random programs, until POINTS were looked at
+	VHD_FAULT_POINTS=$(POINTS) $(GO) test -v -timeout 2h -run '^TestEveryFault' .
 
 .PHONY: teeth
 teeth: ## Build every mistake in the order of writes, and find it

@@ -219,7 +219,7 @@ func TestEveryFaultIsToldAndLosesNothing(t *testing.T) {
 	leaves := append(buildLeaves(t, faultLeaves()), unfinishedLeaves(t, vhdtest.AnyOrder)...)
 	short, err := parseProgram("zero 0+4096; write 4096+512; sync")
 	require.NoError(t, err)
-	for seed := 0; total < wanted(t, "VHD_FAULT_POINTS", 55_000, 5_500); seed++ {
+	for seed := 0; total < wanted(t, "VHD_FAULT_POINTS", 20_000, 5_500); seed++ {
 		leaf := leaves[seed%len(leaves)]
 		p := short
 		if seed >= len(leaves) {

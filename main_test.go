@@ -12,6 +12,7 @@ import (
 // Benchmarks share what they keep, which nobody but the last can take away.
 func TestMain(m *testing.M) {
 	debug.SetGCPercent(800)
+	debug.SetMemoryLimit(2 << 30) // of the four GiB that a 32-bit program has
 	code := m.Run()
 	if err := removeBenchChains(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
