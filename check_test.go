@@ -55,6 +55,19 @@ func checkIn(t testing.TB, mem *vhdtest.MemFS, opts vhd.CheckOptions) (*vhd.Repo
 	return report, err
 }
 
+// withParents are the options to check an image and all its parents, wherever they are.
+var withParents = vhd.CheckOptions{Chain: true, Options: vhd.Options{Root: "/"}}
+
+// requireFindings checks an image: nothing is found but findings of these codes.
+func requireFindings(t testing.TB, name string, opts vhd.CheckOptions, codes ...string) {
+	t.Helper()
+	report, err := vhd.Check(context.Background(), name, opts)
+	require.NoError(t, err)
+	for _, f := range report.Findings {
+		require.Contains(t, codes, f.Code, "%+v", f)
+	}
+}
+
 // requireOrdered holds the findings to what is promised of all.
 func requireOrdered(t testing.TB, report *vhd.Report) {
 	t.Helper()

@@ -194,7 +194,7 @@ func (o mergeOrders) complete(t testing.TB, content []byte) (handedOver bool) {
 			require.NoError(t, err)
 		}
 	}
-	requireSound(t, names[0])
+	requireFindings(t, names[0], withParents, "parent-time", "free-blocks")
 	requireSameBytes(t, content, vhdtest.SevenZip.Content(t, names[0]), 0)
 	return handedOver
 }

@@ -63,7 +63,7 @@ func (f *lineage) requireTreeReads(t testing.TB, name string, want []byte) {
 	require.NoError(t, err)
 	requireSameBytes(t, want, readAll(t, disk, disk.Size()), 0)
 	require.NoError(t, disk.Close())
-	requireNoFindings(t, f.name(name))
+	requireFindings(t, f.name(name), withParents, "free-blocks")
 }
 
 func TestRebaseTreeReportsWhatItCanNotMend(t *testing.T) {
