@@ -51,7 +51,7 @@ race: ## Run all tests with the race detector, the slow parts too
 	$(GO) test -race -timeout 1h ./...
 
 # Tests that are slow under emulation, of what comes in no order of bytes.
-ANYENDIAN := Beside|Killed|EveryFault|OthersRead|Power|Crash|Hostile|AnyTwo|RandomDamage|NeverComesToLight|Extent|GrowAndShrink
+ANYENDIAN := Beside|Killed|EveryFault|OthersRead|Power|Crash|Hostile|AnyTwo|RandomDamage|NeverComesToLight|Extent|GrowAndShrink|ReadersAndWriters|Goroutines|TopmostOne|ImportedIs|IsWrittenTo|ByManyBlocks|EndOfTheContext|ToTheSameContent
 
 .PHONY: endian
 endian: ## Run the tests big-endian, under emulation
