@@ -50,13 +50,13 @@ func TestADryRunOfCompactTellsWhatItWouldComeToAndChangesNothing(t *testing.T) {
 	putLoose(t)
 	before := sizeOf(t, "loose.vhd")
 	sum := sumOf(t, "loose.vhd")
-	require.Equal(t, "loose.vhd: 4.01 MiB could be given back, and 2.01 MiB would be left\n", succeed(t, "compact", "--dry-run", "loose.vhd"))
+	require.Equal(t, "loose.vhd: 4.01 MiB would be given back, 2.01 MiB would be left\n", succeed(t, "compact", "--dry-run", "loose.vhd"))
 	require.NoError(t, os.Chmod("loose.vhd", 0o400))
-	want := compacted{Filename: "loose.vhd", Before: before, After: before - 2*looseSlot, DryRun: true}
+	want := compacted{outcome{"loose.vhd", "vpc", true, false}, before, before - 2*looseSlot}
 	require.Equal(t, want, decode[compacted](t, succeed(t, "compact", "--dry-run", "--output", "json", "-p", "loose.vhd")))
 	require.Equal(t, sum, sumOf(t, "loose.vhd"))
 	require.NoError(t, os.Chmod("loose.vhd", 0o600))
-	want.DryRun = false
+	want.DryRun, want.Changed = false, true
 	require.Equal(t, want, decode[compacted](t, succeed(t, "compact", "--output", "json", "-p", "loose.vhd")))
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -46,7 +47,11 @@ rest. With --to a new image takes the result, and the chain stays as it is.`,
   vhd merge --to flat.vhd --into base.vhd alice.vhd`,
 		Args: files("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runMerge(cmd.Context(), a, &flags, args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
+			m, err := mergeFile(cmd.Context(), a, &flags, args[0], cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return flags.print(cmd.OutOrStdout(), m, m.String())
 		},
 		SuggestFor:            []string{"flatten", "collapse"},
 		DisableFlagsInUseLine: true,
@@ -61,24 +66,12 @@ rest. With --to a new image takes the result, and the chain stays as it is.`,
 
 // merged is what a merge did, or would do.
 type merged struct {
-	Filename string   `json:"filename"`
-	Merged   []string `json:"merged"` // images, topmost first
-	Into     string   `json:"into"`
-	To       string   `json:"to,omitempty"`
-	Bytes    int64    `json:"bytes"` // that they hold, each sector once
-	DryRun   bool     `json:"dry-run"`
-	Chain    []string `json:"chain"` // by now, or as it would be
-}
-
-func runMerge(ctx context.Context, a *app, flags *mergeFlags, name string, stdout, stderr io.Writer) error {
-	m, err := mergeFile(ctx, a, flags, name, stderr)
-	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%s: interrupted; it reads as before, and merging again does the rest", name)
-	}
-	if err != nil {
-		return err
-	}
-	return flags.print(stdout, m)
+	outcome
+	Merged []string `json:"merged"` // images, topmost first
+	Into   string   `json:"into"`
+	To     string   `json:"to,omitempty"`
+	Bytes  int64    `json:"bytes"` // that they hold, each sector once
+	Chain  []string `json:"chain"` // by now, or as it would be
 }
 
 func mergeFile(ctx context.Context, a *app, flags *mergeFlags, name string, stderr io.Writer) (m merged, err error) {
@@ -93,28 +86,25 @@ func mergeFile(ctx context.Context, a *app, flags *mergeFlags, name string, stde
 	if err != nil {
 		return m, err
 	}
-	m = merged{Filename: name, Merged: chainNames(d)[from:into], Into: chainNames(d)[into], To: flags.to, DryRun: flags.dryRun}
+	before := chainNames(d)
+	m = merged{outcome: flags.outcomeOf(name), Merged: before[from:into], Into: before[into], To: flags.to, Chain: before}
 	for e, err := range d.ChangedExtents(from, into, 0, d.Size()) {
 		if err != nil {
 			return m, err
 		}
 		m.Bytes += e.Length
 	}
-	if flags.dryRun {
-		if err := d.Merge(ctx, from, into, vhd.MergeOptions{Output: flags.to, Force: flags.force, DryRun: true}); err != nil {
-			return m, adviseChildren(err)
-		}
-		m.Chain = append(append(m.Chain, chainNames(d)[:from]...), chainNames(d)[into:]...)
-		if flags.to != "" {
-			m.Chain = chainNames(d)
-		}
-		return m, nil
-	}
 	progress, end := flags.progressOf(stderr, "merge")
 	defer end()
-	err = d.Merge(ctx, from, into, vhd.MergeOptions{Output: flags.to, Force: flags.force, Progress: progress})
-	m.Chain = chainNames(d)
-	return m, adviseChildren(err)
+	err = d.Merge(ctx, from, into, vhd.MergeOptions{Output: flags.to, Force: flags.force, DryRun: flags.dryRun, Progress: progress})
+	if flags.to == "" {
+		m.Chain = slices.Concat(before[:from], before[into:])
+	}
+	left := "it reads as before, and merging again does the rest"
+	if flags.to != "" {
+		left = "nothing was made"
+	}
+	return m, adviseChildren(flags.orInterrupted(name, err, left))
 }
 
 // adviseChildren adds to the error of a merge that others would suffer from what can be
@@ -180,10 +170,7 @@ func chainNames(d *vhd.Disk) (names []string) {
 // String is all in a sentence.
 func (m merged) String() string {
 	images := strings.Join(m.Merged, ", ")
-	did, into := "folded", m.Into
-	if m.DryRun {
-		did = "would be folded"
-	}
+	did, into := m.done("folded", "would be folded"), m.Into
 	if m.To != "" {
 		into += " as " + m.To
 	}

@@ -26,7 +26,7 @@ func TestMergeTakesImagesByNameAndByNumber(t *testing.T) {
 	want := vhdtest.SevenZip.Content(t, "leaf.vhd")
 	succeed(t, "snapshot", "leaf.vhd", "top.vhd")
 	m := decode[merged](t, succeed(t, "merge", "--from", "leaf.vhd", "--into", "2", "--output", "json", "top.vhd"))
-	require.Equal(t, merged{Filename: "top.vhd", Merged: []string{"leaf.vhd"}, Into: "base.vhd", Bytes: 1024, Chain: []string{"top.vhd", "base.vhd"}}, m)
+	require.Equal(t, merged{outcome: outcome{"top.vhd", "vpc", false, true}, Merged: []string{"leaf.vhd"}, Into: "base.vhd", Bytes: 1024, Chain: []string{"top.vhd", "base.vhd"}}, m)
 	require.Equal(t, want, vhdtest.SevenZip.Content(t, "top.vhd"))
 	require.Equal(t, "vhd: leaf.vhd: no image of the chain is called so\nhint: the chain is top.vhd, base.vhd\n", refuse(t, "merge", "--from", "leaf.vhd", "top.vhd"))
 	require.Empty(t, succeed(t, "merge", "-q", "-p", "top.vhd"))
