@@ -122,6 +122,9 @@ func exportFile(ctx context.Context, a *app, e *exportFlags, opts vhd.ExportOpti
 	defer end()
 	opts.Progress = progress
 	if e.dryRun {
+		if err := mustBeDirectory(filepath.Dir(target)); err != nil {
+			return c, inFile(out, err)
+		}
 		c.Bytes, err = d.ExportSize(ctx, opts)
 	} else {
 		c.Bytes, err = writeExport(ctx, d, opts, target, place)

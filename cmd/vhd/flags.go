@@ -131,17 +131,20 @@ func (f *workFlags) progressIn(units string, stderr io.Writer, verb string) (at 
 	return p.at, p.end
 }
 
+// standardOutput is what an error calls it.
+const standardOutput = "standard output"
+
 // print prints what was done: for programs as JSON, for people in lines.
 func (f *workFlags) print(stdout io.Writer, result any, lines ...string) error {
 	switch {
 	case f.quiet:
 		return nil
 	case f.output == outputJSON:
-		return printJSON(stdout, result)
+		return inFile(standardOutput, printJSON(stdout, result))
 	}
 	for _, line := range lines {
 		if _, err := fmt.Fprintln(stdout, printable(line)); err != nil {
-			return err
+			return inFile(standardOutput, err)
 		}
 	}
 	return nil

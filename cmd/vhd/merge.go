@@ -86,6 +86,11 @@ func mergeFile(ctx context.Context, a *app, flags *mergeFlags, name string, stde
 	if err != nil {
 		return m, err
 	}
+	if flags.to != "" {
+		if err := mustNotExist(flags.to); err != nil {
+			return m, inFile(flags.to, err)
+		}
+	}
 	before := chainNames(d)
 	m = merged{outcome: flags.outcomeOf(name), Merged: before[from:into], Into: before[into], To: flags.to, Chain: before}
 	for e, err := range d.ChangedExtents(from, into, 0, d.Size()) {
@@ -119,12 +124,12 @@ func adviseChildren(err error) error {
 // levels are where the images are in the chain.
 func (f *mergeFlags) levels(d *vhd.Disk) (from, into int, err error) {
 	if from, err = level(d, f.from); err != nil {
-		return 0, 0, err
+		return 0, 0, inOption("--from", f.from, err)
 	}
 	into = from + 1
 	if f.into != "" {
 		if into, err = level(d, f.into); err != nil {
-			return 0, 0, err
+			return 0, 0, inOption("--into", f.into, err)
 		}
 	}
 	names := chainNames(d)
@@ -137,6 +142,9 @@ func (f *mergeFlags) levels(d *vhd.Disk) (from, into int, err error) {
 	return from, into, nil
 }
 
+// inOption says which flag, and what it says, err is about.
+func inOption(flag, value string, err error) error { return fmt.Errorf("%s %s: %w", flag, value, err) }
+
 // level is the index in the chain of the image that the user calls so.
 func level(d *vhd.Disk, called string) (int, error) {
 	names := chainNames(d)
@@ -147,15 +155,14 @@ func level(d *vhd.Disk, called string) (int, error) {
 	for i, name := range names {
 		same := name == called || filepath.Clean(name) == filepath.Clean(called) || filepath.Base(name) == called
 		if same && found >= 0 {
-			return 0, usageErrorf("%s: two images of the chain are called so: give the number of one", called)
+			return 0, hintedError{errors.New("two images of the chain are called so"), "give the number of one: 0 is the first of " + strings.Join(names, ", ")}
 		}
 		if same {
 			found = i
 		}
 	}
 	if found < 0 {
-		err := fmt.Errorf("%s: no image of the chain is called so", called)
-		return 0, hintedError{err, "the chain is " + strings.Join(names, ", ")}
+		return 0, hintedError{errors.New("no image of the chain is called so"), "the chain is " + strings.Join(names, ", ")}
 	}
 	return found, nil
 }
@@ -170,13 +177,13 @@ func chainNames(d *vhd.Disk) (names []string) {
 // String is all in a sentence.
 func (m merged) String() string {
 	images := strings.Join(m.Merged, ", ")
-	did, into := m.done("folded", "would be folded"), m.Into
+	into := m.Into
 	if m.To != "" {
 		into += " as " + m.To
 	}
-	text := fmt.Sprintf("%s %s into %s, %s", images, did, into, humanSize(m.Bytes))
+	text := fmt.Sprintf(m.done("%s: folded into %s, %s", "%s: would be folded into %s, %s"), images, into, humanSize(m.Bytes))
 	if m.To == "" {
-		text += "; the chain is " + strings.Join(m.Chain, ", ")
+		text += m.done("; the chain is ", "; the chain would be ") + strings.Join(m.Chain, ", ")
 	}
 	return text
 }

@@ -45,3 +45,16 @@ func TestProgressTakesItsLineAway(t *testing.T) {
 	p.end()
 	require.Empty(t, b.String(), "what is done soon shows nothing")
 }
+
+func TestOnlyWhoAsksIsToldOfProgress(t *testing.T) {
+	for _, c := range []struct {
+		flags workFlags
+		told  bool
+	}{
+		{workFlags{}, false}, {workFlags{progress: true}, true}, {workFlags{progress: true, quiet: true}, false},
+	} {
+		at, end := c.flags.progressOf(os.Stderr, "merge")
+		require.Equal(t, c.told, at != nil)
+		end()
+	}
+}

@@ -133,7 +133,7 @@ func (r *rebased) rebase(ctx context.Context, d *vhd.Disk, flags *rebaseFlags, s
 func (r *rebased) lines() []string {
 	line := fmt.Sprintf(r.done("%s: its parent is %s now", "%s: its parent would be %s"), r.Filename, r.Parent)
 	if r.Bytes > 0 {
-		line += fmt.Sprintf(r.done(", and %s that differ were copied to it", ", and %s that differ would be copied to it"), humanSize(r.Bytes))
+		line += fmt.Sprintf(r.done("; %s that differ were copied to %s", "; %s that differ would be copied to %s"), humanSize(r.Bytes), r.Filename)
 	}
 	lines := []string{line}
 	if !r.DryRun || r.ParentID == "" {
@@ -146,6 +146,9 @@ func (r *rebased) lines() []string {
 }
 
 func runRebaseTree(cmd *cobra.Command, a *app, flags *rebaseFlags) error {
+	if err := mustBeDirectory(flags.tree); err != nil {
+		return inFile("--tree "+flags.tree, err)
+	}
 	progress, end := flags.progressIn("images", cmd.ErrOrStderr(), "rebase")
 	defer end()
 	opts := vhd.RebaseTreeOptions{Options: a.options(), DryRun: flags.dryRun, Progress: progress}

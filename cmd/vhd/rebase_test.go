@@ -25,7 +25,7 @@ func TestRebaseCopiesWhatDiffersUnlessItIsUnsafe(t *testing.T) {
 	testChain(t)
 	want := vhdtest.SevenZip.Content(t, "leaf.vhd")
 	succeed(t, "create", "-s", "4M", "empty.vhd")
-	require.Equal(t, "leaf.vhd: its parent is empty.vhd now, and 15 KiB that differ were copied to it\n", succeed(t, "rebase", "-p", "-b", "empty.vhd", "leaf.vhd"))
+	require.Equal(t, "leaf.vhd: its parent is empty.vhd now; 15 KiB that differ were copied to leaf.vhd\n", succeed(t, "rebase", "-p", "-b", "empty.vhd", "leaf.vhd"))
 	require.Equal(t, want, vhdtest.SevenZip.Content(t, "leaf.vhd"))
 
 	require.NoError(t, os.Remove("empty.vhd"))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -118,6 +119,9 @@ func runRestore(cmd *cobra.Command, a *app, flags *repairFlags, name string) err
 	progress, end := flags.progressOf(cmd.ErrOrStderr(), "repair")
 	defer end()
 	err := vhd.UndoRepair(cmd.Context(), name, vhd.RepairOptions{Options: a.options(), DryRun: flags.dryRun, Undo: flags.restore, Progress: progress})
+	if format, ok := errors.AsType[*vhd.FormatError](err); ok && format.Part == "undo file" {
+		err = hintedError{err, "it is damaged, or no undo file: that of a repair of " + name + " is called " + name + ".undo, or as --undo said"}
+	}
 	if err != nil {
 		return flags.orInterrupted(name, err, "taking the repair back again does the rest")
 	}

@@ -48,6 +48,11 @@ as zeros; with --allow-loss, whatever it holds. Flags stand in front of FILE.`,
 			if len(args) == 0 {
 				return files("FILE")(cmd, args)
 			}
+			for _, arg := range args[1:] {
+				if strings.HasPrefix(strings.TrimPrefix(arg, "-"), "-") || len(arg) > 1 && arg[0] == '-' && arg[1] > '9' {
+					return usageErrorf("flags stand in front of FILE, and %s does not", arg)
+				}
+			}
 			if len(args) > 2 {
 				return usageErrorf("%q is one argument too many", args[2])
 			}

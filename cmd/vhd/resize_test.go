@@ -69,6 +69,14 @@ func TestResizeRefusesWhatIsNoSize(t *testing.T) {
 	require.Equal(t, before, readFile(t, "base.vhd"))
 }
 
+func TestResizeSaysThatFlagsStandInFront(t *testing.T) {
+	for _, args := range [][]string{{"8M", "--dry-run"}, {"--dry-run", "8M"}, {"8M", "-q"}, {"-p", "8M"}} {
+		a := command(t, append([]string{"resize", "base.vhd"}, args...)...)
+		require.Equal(t, exitUsage, a.code)
+		require.Contains(t, a.stderr, "vhd resize: flags stand in front of FILE, and -", args)
+	}
+}
+
 func TestResizeThatIsInterruptedLeavesTheDiskAsItWas(t *testing.T) {
 	enter(t)
 	testChain(t)

@@ -13,7 +13,7 @@ func (r *resized) tryOut(ctx context.Context, d *vhd.Disk, allowLoss bool, progr
 	footer := d.Chain()[0].Footer()
 	switch {
 	case r.Size <= 0:
-		return fmt.Errorf("%w: a disk of %d bytes", fs.ErrInvalid, r.Size)
+		return fmt.Errorf("%w: a disk of %d bytes, want a positive multiple of 512", fs.ErrInvalid, r.Size)
 	case footer.Type != vhd.Fixed && r.Size > vhd.MaxDynamicSize:
 		return fmt.Errorf("%w: a %v disk of %d bytes, want at most %d", vhd.ErrUnsupported, footer.Type, r.Size, int64(vhd.MaxDynamicSize))
 	case footer.SavedState != 0:
