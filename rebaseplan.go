@@ -36,6 +36,9 @@ func (d *Disk) PlanRebase(ctx context.Context, parent string, opts RebaseOptions
 }
 
 func (r *rebase) plan(ctx context.Context, parent string) (plan RebasePlan, err error) {
+	if err := ctx.Err(); err != nil {
+		return plan, err
+	}
 	if err := r.prepare(parent); err != nil {
 		return plan, err
 	}

@@ -140,6 +140,10 @@ func TestAPlanRefusesWhatARebaseRefuses(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err = disk.PlanRebase(ctx, f.name("base.vhd"), vhd.RebaseOptions{Progress: func(_, _ int64) { cancel() }})
 	require.ErrorIs(t, err, context.Canceled)
+	for range 20 {
+		_, err = disk.PlanRebase(ctx, f.name("base.vhd"), vhd.RebaseOptions{Unsafe: true})
+		require.ErrorIs(t, err, context.Canceled)
+	}
 	require.NoError(t, disk.Close())
 	_, err = disk.PlanRebase(t.Context(), f.name("base.vhd"), vhd.RebaseOptions{})
 	require.ErrorIs(t, err, vhd.ErrClosed)

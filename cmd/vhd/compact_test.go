@@ -60,6 +60,21 @@ func TestADryRunOfCompactTellsWhatItWouldComeToAndChangesNothing(t *testing.T) {
 	require.Equal(t, want, decode[compacted](t, succeed(t, "compact", "--output", "json", "-p", "loose.vhd")))
 }
 
+// The file stays as large, as its one block has a sector that the parent has not.
+func TestCompactHasChangedAnImageThatLosesSectorsAlone(t *testing.T) {
+	enter(t)
+	base := testBase()
+	base.WriteFile(t, "base.vhd")
+	data := append(bytes.Repeat([]byte("base"), 128), bytes.Repeat([]byte("leaf"), 128)...)
+	leaf := vhdtest.NewChild(base, "base.vhd", vhdtest.Block{Index: 1, Data: data, Bitmap: vhdtest.Bitmap(blockSize/512, func(s int) bool { return s < 2 })})
+	leaf.WriteFile(t, "leaf.vhd")
+	before := sizeOf(t, "leaf.vhd")
+	for _, changed := range []bool{true, false} {
+		c := decode[compacted](t, succeed(t, "compact", "--output", "json", "leaf.vhd"))
+		require.Equal(t, compacted{outcome{"leaf.vhd", "vpc", false, changed}, before, before}, c)
+	}
+}
+
 func TestCompactCanBeQuiet(t *testing.T) {
 	enter(t)
 	putLoose(t)

@@ -125,7 +125,9 @@ func exportFile(ctx context.Context, a *app, e *exportFlags, opts vhd.ExportOpti
 		if err := mustBeDirectory(filepath.Dir(target)); err != nil {
 			return c, inFile(out, err)
 		}
-		c.Bytes, err = d.ExportSize(ctx, opts)
+		if c.Bytes, err = d.ExportSize(ctx, opts); err == nil {
+			err = ctx.Err()
+		}
 	} else {
 		c.Bytes, err = writeExport(ctx, d, opts, target, place)
 	}

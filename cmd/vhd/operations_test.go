@@ -204,6 +204,41 @@ func TestOperationsCanBeQuiet(t *testing.T) {
 	}
 }
 
+// What opening for writing would mend stays as it is.
+func TestADryRunLeavesWhatACrashLeft(t *testing.T) {
+	putOperands(t)
+	for _, name := range []string{"leaf.vhd", "leaky.vhd"} {
+		require.NoError(t, os.Truncate(name, sizeOf(t, name)-512))
+	}
+	before := sums(t)
+	for _, line := range []string{
+		"merge leaf.vhd", "compact leaky.vhd", "resize leaf.vhd 8M", "rebase -b empty.vhd leaf.vhd", "rename base.vhd new.vhd", "export leaf.vhd new.raw", "repair leaf.vhd",
+	} {
+		o := operation{args: strings.Fields(line)}
+		succeed(t, o.with("--dry-run")...)
+		require.Equal(t, before, sums(t), line)
+	}
+}
+
+func TestAnOperationThatIsInterruptedSaysHowThingsStand(t *testing.T) {
+	putOperands(t)
+	for _, o := range operations {
+		if o.args[0] == "create" || o.args[0] == "snapshot" || slices.Contains(o.args, "+0") { // which take no time
+			continue
+		}
+		a := interrupted(t, o.args...)
+		require.Equal(t, answer{exitError, "", a.stderr}, a, o.args)
+		require.Regexp(t, `^vhd: \S+: interrupted: [^\n]+\n$`, a.stderr)
+		if o.dryRun != "" {
+			before := sums(t)
+			a = interrupted(t, o.with("--dry-run")...)
+			require.Equal(t, answer{exitError, "", a.stderr}, a, o.args)
+			require.Regexp(t, `^vhd: \S+: interrupted: nothing was changed\n$`, a.stderr)
+			require.Equal(t, before, sums(t), o.args)
+		}
+	}
+}
+
 // fullFile can't take anything.
 type fullFile struct{}
 
