@@ -38,7 +38,8 @@ type RebaseOptions struct {
 // An image with another identifier is compared with what is below the leaf by now,
 // and sectors that differ are first copied to the leaf, which grows by them. A
 // parent of the parent, or a copy of the chain in one image, is such an image. Its
-// size does not matter: past its end, it reads as zeros.
+// size does not matter: past its end, it reads as zeros. [Disk.PlanRebase] tells
+// beforehand what there is to be copied.
 //
 // The parent's name is as for [Create], and its parents are found as there. Others
 // may use the disk meanwhile; writes wait while a piece of 2 MiB is compared.
@@ -354,6 +355,16 @@ func (r *rebase) putBack(windows []int64) error {
 func (r *rebase) copyWindow(window int64) error {
 	d := r.disk
 	defer d.publishChanges()
+	return r.compareWindow(window, func(p []byte, sector int64) error {
+		_, err := d.writeWhole(content{p: p}, sector)
+		return err
+	})
+}
+
+// compareWindow calls found for the sectors of a window that the leaf does not hold and
+// that read otherwise with the new parents. The disk's lock is held, shared or not.
+func (r *rebase) compareWindow(window int64, found func(p []byte, sector int64) error) error {
+	d := r.disk
 	before, _ := r.before.build(d.view(), window, 0)
 	after, _ := r.after.build(r.under, window, 0)
 	leaf := d.view().top().number
@@ -364,7 +375,7 @@ func (r *rebase) copyWindow(window int64) error {
 		is, m := after.from(sector)
 		n = min(n, m, end-sector, bulkBuffer/SectorSize)
 		if was.layer != leaf && !r.isSame(was, is) {
-			if err := r.copyDiffering(before, after, sector, n); err != nil {
+			if err := r.findDiffering(before, after, sector, n, found); err != nil {
 				return err
 			}
 		}
@@ -385,18 +396,17 @@ func (r *rebase) isSame(was, is mapExtent) bool {
 	return r.shared[is.layer] == was.layer && was.off == is.off
 }
 
-// copyDiffering copies those of n sectors that differ.
-func (r *rebase) copyDiffering(before, after *blockMap, sector, n int64) error {
-	d := r.disk
+// findDiffering calls found for those of n sectors that differ.
+func (r *rebase) findDiffering(before, after *blockMap, sector, n int64, found func(p []byte, sector int64) error) error {
 	p, q := r.buf[:n*SectorSize], r.other[:n*SectorSize]
-	if err := d.readMapped(before, p, sector); err != nil {
+	if err := r.disk.readMapped(before, p, sector); err != nil {
 		return err
 	}
 	if err := r.below.readMapped(after, q, sector); err != nil {
 		return err
 	}
 	for from, to := range differing(p, q) {
-		if _, err := d.writeWhole(content{p: p[from:to]}, sector+int64(from/SectorSize)); err != nil {
+		if err := found(p[from:to], sector+int64(from/SectorSize)); err != nil {
 			return err
 		}
 	}

@@ -22,14 +22,12 @@ const (
 
 // checkFlags are the flags of check.
 type checkFlags struct {
-	output   outputValue
-	chain    bool
-	progress bool
-	quiet    bool
+	workFlags
+	chain bool
 }
 
 func checkCommand(a *app) *cobra.Command {
-	flags := checkFlags{output: outputHuman}
+	var flags checkFlags
 	cmd := &cobra.Command{
 		Use:   "check [--chain] [--output human|json] [-p] [-q] FILE...",
 		Short: "Look for damage in images, and for space that is lost",
@@ -49,10 +47,9 @@ does not know. Of several, the first of 2, 1, 63 and 3 counts.`,
 
 		DisableFlagsInUseLine: true,
 	}
-	cmd.Flags().Var(&flags.output, "output", outputUsage)
+	flags.addOutput(cmd)
+	flags.addProgress(cmd)
 	cmd.Flags().BoolVar(&flags.chain, "chain", false, "check the parents too")
-	cmd.Flags().BoolVarP(&flags.progress, "progress", "p", false, "tell on a terminal how far it is")
-	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "print no findings: the exit code tells")
 	return cmd
 }
 
@@ -77,18 +74,18 @@ func runCheck(cmd *cobra.Command, a *app, flags *checkFlags, names []string) err
 		if c.err != nil {
 			reportError(cmd.ErrOrStderr(), cmd, c.err)
 		}
-		if !flags.quiet && flags.output == outputHuman && c.err == nil {
-			c.print(cmd.OutOrStdout())
+		if flags.output == outputHuman && c.err == nil { // a line as soon as it is known
+			if err := flags.print(cmd.OutOrStdout(), c, c.lines()...); err != nil {
+				return err
+			}
 		}
 		all = append(all, c)
 		if cmd.Context().Err() != nil {
 			break
 		}
 	}
-	if !flags.quiet && flags.output == outputJSON {
-		if err := printJSON(cmd.OutOrStdout(), all); err != nil {
-			return err
-		}
+	if err := flags.print(cmd.OutOrStdout(), all); err != nil {
+		return err
 	}
 	if code := gravest(all); code != exitOK {
 		return exitCodeError{code}
@@ -97,27 +94,29 @@ func runCheck(cmd *cobra.Command, a *app, flags *checkFlags, names []string) err
 }
 
 func checkOne(ctx context.Context, a *app, flags *checkFlags, name string, stderr io.Writer) checked {
-	opts := vhd.CheckOptions{Options: a.options(), Chain: flags.chain}
-	if flags.progress {
-		p := newProgress(stderr, "check", 0)
-		defer p.end()
-		opts.Progress = func(done, total int64) {
-			p.total = total
-			p.at(done, total)
-		}
-	}
-	c := checked{Filename: name, Format: formatName, Findings: []vhd.Finding{}}
-	report, err := vhd.Check(ctx, name, opts)
+	progress, end := flags.progressOf(stderr, "check")
+	defer end()
+	c := newChecked(name)
+	report, err := vhd.Check(ctx, name, vhd.CheckOptions{Options: a.options(), Chain: flags.chain, Progress: progress})
 	if err != nil {
-		if errors.Is(err, context.Canceled) {
-			err = fmt.Errorf("%s: interrupted", name)
-		}
-		c.err, c.CheckErrors, c.Error = adviseFormat(name, err), 1, bare(err.Error())
+		c.fail(adviseFormat(name, flags.orInterrupted(name, err, "it was not checked to the end")))
 		return c
 	}
+	c.take(report)
+	return c
+}
+
+func newChecked(name string) checked {
+	return checked{Filename: name, Format: formatName, Findings: []vhd.Finding{}}
+}
+
+// fail says that the image could not be checked, and why.
+func (c *checked) fail(err error) { c.err, c.CheckErrors, c.Error = err, 1, bare(err.Error()) }
+
+// take takes what was found.
+func (c *checked) take(report *vhd.Report) {
 	c.Findings = report.Findings
 	c.Corruptions, c.Leaks = c.count(vhd.SeverityError), c.count(vhd.SeverityLeak)
-	return c
 }
 
 func (c *checked) count(severity vhd.Severity) int {
@@ -158,8 +157,8 @@ func gravest(all []checked) int {
 	return exitOK
 }
 
-// print writes a line for each finding, by image, and sums up.
-func (c *checked) print(stdout io.Writer) {
+// lines are one for each finding, by image, and one that sums up.
+func (c *checked) lines() (lines []string) {
 	var images []string
 	of := map[string][]vhd.Finding{}
 	for _, f := range c.Findings {
@@ -169,12 +168,12 @@ func (c *checked) print(stdout io.Writer) {
 		of[f.Image] = append(of[f.Image], f)
 	}
 	for _, image := range images {
-		fmt.Fprintf(stdout, "%s:\n", printable(image))
+		lines = append(lines, image+":")
 		for _, f := range of[image] {
-			fmt.Fprintf(stdout, "  %-5v  %s at %d: %s [%s]\n", f.Severity, f.Structure, f.Offset, printable(f.Message), f.Code)
+			lines = append(lines, fmt.Sprintf("  %-5v  %s at %d: %s [%s]", f.Severity, f.Structure, f.Offset, f.Message, f.Code))
 		}
 	}
-	fmt.Fprintf(stdout, "%s\n", printable(c.summary()))
+	return append(lines, c.summary())
 }
 
 // summary is all in a sentence.

@@ -154,5 +154,5 @@ func TestACheckThatIsInterruptedSaysSo(t *testing.T) {
 	enter(t)
 	putChecked(t)
 	a := interrupted(t, "check", "sound.vhd", "bad.vhd")
-	require.Equal(t, answer{exitNotChecked, "", "vhd: sound.vhd: interrupted\n"}, a)
+	require.Equal(t, answer{exitNotChecked, "", "vhd: sound.vhd: interrupted: it was not checked to the end\n"}, a)
 }

@@ -11,16 +11,8 @@ import (
 	"github.com/go-vhd/vhd"
 )
 
-// compactFlags are the flags of compact.
-type compactFlags struct {
-	output   outputValue
-	dryRun   bool
-	progress bool
-	quiet    bool
-}
-
 func compactCommand(a *app) *cobra.Command {
-	flags := compactFlags{output: outputHuman}
+	var flags workFlags
 	cmd := &cobra.Command{
 		Use:   "compact [--dry-run] [--output human|json] [-p] [-q] FILE",
 		Short: "Make an image's file as small as it can be",
@@ -36,42 +28,27 @@ It can be interrupted at any time: what is done until then remains so.`,
   vhd compact --dry-run --output json alice.vhd`,
 		Args: files("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runCompact(cmd.Context(), a, &flags, args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
+			c, err := compactFile(cmd.Context(), a, &flags, args[0], cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return flags.print(cmd.OutOrStdout(), c, c.String())
 		},
 		SuggestFor:            []string{"shrink", "trim"},
 		DisableFlagsInUseLine: true,
 	}
-	cmd.Flags().Var(&flags.output, "output", outputUsage)
-	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "only tell what it would come to")
-	cmd.Flags().BoolVarP(&flags.progress, "progress", "p", false, "tell on a terminal how far it is")
-	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "print nothing")
+	flags.add(cmd)
 	return cmd
 }
 
 // compacted is what became of an image's file, or would.
 type compacted struct {
-	Filename string `json:"filename"`
-	Before   int64  `json:"bytes-before"`
-	After    int64  `json:"bytes-after"`
-	DryRun   bool   `json:"dry-run"`
+	outcome
+	Before int64 `json:"bytes-before"` // size of the file
+	After  int64 `json:"bytes-after"`
 }
 
-func runCompact(ctx context.Context, a *app, flags *compactFlags, name string, stdout, stderr io.Writer) error {
-	c, err := compactFile(ctx, a, flags, name, stderr)
-	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%s: interrupted", name)
-	}
-	if err != nil || flags.quiet {
-		return err
-	}
-	if flags.output == outputJSON {
-		return printJSON(stdout, c)
-	}
-	fmt.Fprintln(stdout, printable(c.String()))
-	return nil
-}
-
-func compactFile(ctx context.Context, a *app, flags *compactFlags, name string, stderr io.Writer) (c compacted, err error) {
+func compactFile(ctx context.Context, a *app, flags *workFlags, name string, stderr io.Writer) (c compacted, err error) {
 	opts := a.options()
 	opts.Writable = !flags.dryRun
 	d, err := vhd.Open(name, &opts)
@@ -80,33 +57,36 @@ func compactFile(ctx context.Context, a *app, flags *compactFlags, name string, 
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	leaf := d.Chain()[0]
-	c = compacted{Filename: name, Before: leaf.FileSize(), DryRun: flags.dryRun}
-	var how vhd.CompactOptions
-	if flags.progress {
-		p := newProgress(stderr, "compact", 0)
-		defer p.end()
-		how.Progress = func(done, total int64) {
-			p.total = total
-			p.at(done, total)
-		}
-	}
+	c = compacted{outcome: flags.outcomeOf(name), Before: leaf.FileSize()}
+	progress, end := flags.progressOf(stderr, "compact")
+	defer end()
+	how := vhd.CompactOptions{Progress: progress}
 	if flags.dryRun {
 		c.After, err = d.CompactSize(ctx, how)
-		return c, err
+	} else {
+		own := heldByLeaf(d)
+		err = d.Compact(ctx, how)
+		c.After = leaf.FileSize()
+		c.Changed = c.After != c.Before || heldByLeaf(d) != own
 	}
-	err = d.Compact(ctx, how)
-	c.After = leaf.FileSize()
-	return c, err
+	return c, flags.orInterrupted(name, err, "it reads as before, and compacting again does the rest")
+}
+
+// heldByLeaf is how many bytes of the disk the leaf has itself.
+func heldByLeaf(d *vhd.Disk) (n int64) {
+	for e, err := range d.Extents(0, d.Size()) {
+		if err == nil && e.Depth == 0 {
+			n += e.Length
+		}
+	}
+	return n
 }
 
 // String is all in a sentence.
 func (c compacted) String() string {
 	left, gone := humanSize(c.After), humanSize(c.Before-c.After)
-	switch {
-	case c.After >= c.Before:
+	if c.After >= c.Before {
 		return fmt.Sprintf("%s: %s, and nothing to give back", c.Filename, left)
-	case c.DryRun:
-		return fmt.Sprintf("%s: %s could be given back, and %s would be left", c.Filename, gone, left)
 	}
-	return fmt.Sprintf("%s: %s given back, %s left", c.Filename, gone, left)
+	return fmt.Sprintf(c.done("%s: %s given back, %s left", "%s: %s would be given back, %s would be left"), c.Filename, gone, left)
 }

@@ -50,14 +50,29 @@ func TestADryRunOfCompactTellsWhatItWouldComeToAndChangesNothing(t *testing.T) {
 	putLoose(t)
 	before := sizeOf(t, "loose.vhd")
 	sum := sumOf(t, "loose.vhd")
-	require.Equal(t, "loose.vhd: 4.01 MiB could be given back, and 2.01 MiB would be left\n", succeed(t, "compact", "--dry-run", "loose.vhd"))
+	require.Equal(t, "loose.vhd: 4.01 MiB would be given back, 2.01 MiB would be left\n", succeed(t, "compact", "--dry-run", "loose.vhd"))
 	require.NoError(t, os.Chmod("loose.vhd", 0o400))
-	want := compacted{Filename: "loose.vhd", Before: before, After: before - 2*looseSlot, DryRun: true}
+	want := compacted{outcome{"loose.vhd", "vpc", true, false}, before, before - 2*looseSlot}
 	require.Equal(t, want, decode[compacted](t, succeed(t, "compact", "--dry-run", "--output", "json", "-p", "loose.vhd")))
 	require.Equal(t, sum, sumOf(t, "loose.vhd"))
 	require.NoError(t, os.Chmod("loose.vhd", 0o600))
-	want.DryRun = false
+	want.DryRun, want.Changed = false, true
 	require.Equal(t, want, decode[compacted](t, succeed(t, "compact", "--output", "json", "-p", "loose.vhd")))
+}
+
+// The file stays as large, as its one block has a sector that the parent has not.
+func TestCompactHasChangedAnImageThatLosesSectorsAlone(t *testing.T) {
+	enter(t)
+	base := testBase()
+	base.WriteFile(t, "base.vhd")
+	data := append(bytes.Repeat([]byte("base"), 128), bytes.Repeat([]byte("leaf"), 128)...)
+	leaf := vhdtest.NewChild(base, "base.vhd", vhdtest.Block{Index: 1, Data: data, Bitmap: vhdtest.Bitmap(blockSize/512, func(s int) bool { return s < 2 })})
+	leaf.WriteFile(t, "leaf.vhd")
+	before := sizeOf(t, "leaf.vhd")
+	for _, changed := range []bool{true, false} {
+		c := decode[compacted](t, succeed(t, "compact", "--output", "json", "leaf.vhd"))
+		require.Equal(t, compacted{outcome{"leaf.vhd", "vpc", false, changed}, before, before}, c)
+	}
 }
 
 func TestCompactCanBeQuiet(t *testing.T) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -17,10 +16,16 @@ type makeFlags struct {
 	blockSize sizeValue
 }
 
+// createFlags are the flags of create.
+type createFlags struct {
+	workFlags
+	makeFlags
+}
+
 func createCommand(a *app) *cobra.Command {
-	var m makeFlags
+	var m createFlags
 	cmd := &cobra.Command{
-		Use:   "create [-s SIZE] [-t TYPE] [-b PARENT] [--block-size SIZE] FILE",
+		Use:   "create [-s SIZE] [-t TYPE] [-b PARENT] [--block-size SIZE] [--output human|json] [-q] FILE",
 		Short: "Make an image",
 		Long: `Make an image that reads as zeros or, with -b, as its parent does.
 
@@ -41,11 +46,16 @@ unless -s says otherwise; the parent must not be written any more.`,
 			if err := m.check(); err != nil {
 				return err
 			}
-			return runCreate(a, m, args[0], cmd.OutOrStdout())
+			c, err := createFile(a, &m, args[0])
+			if err != nil {
+				return err
+			}
+			return m.print(cmd.OutOrStdout(), c, c.String())
 		},
 		SuggestFor:            []string{"new"},
 		DisableFlagsInUseLine: true,
 	}
+	m.addOutput(cmd)
 	cmd.Flags().VarP(&m.size, "size", "s", "of the disk: bytes, or with K, M, G or T behind the number")
 	cmd.Flags().VarP(&m.diskType, "type", "t", "fixed, dynamic or differencing (dynamic, with -b differencing)")
 	cmd.Flags().StringVarP(&m.parent, "backing", "b", "", "make a differencing image on top of `PARENT`")
@@ -84,21 +94,34 @@ func checkUnits(size, blockSize sizeValue, diskType vhd.DiskType) error {
 	return nil
 }
 
-func runCreate(a *app, m makeFlags, name string, stdout io.Writer) error {
+// created is a new image, with the keys of vhd info.
+type created struct {
+	outcome
+	DiskType string `json:"disk-type"`
+	Size     int64  `json:"virtual-size"`
+	Parent   string `json:"backing-filename,omitempty"`
+}
+
+func createFile(a *app, m *createFlags, name string) (c created, err error) {
 	d, err := vhd.Create(name, vhd.CreateOptions{
 		Options: a.options(), Type: vhd.DiskType(m.diskType), Size: int64(m.size), Parent: m.parent, BlockSize: int64(m.blockSize),
 	})
 	if err != nil {
-		return adviseFormat(m.parent, err)
+		return c, adviseFormat(m.parent, err)
 	}
 	chain := d.Chain()
-	what := fmt.Sprintf("%s: %v disk of %s", name, chain[0].Footer().Type, humanSize(d.Size()))
+	c = created{outcome: m.outcomeOf(name), DiskType: chain[0].Footer().Type.String(), Size: d.Size()}
 	if len(chain) > 1 {
-		what += " on top of " + chain[1].Name()
+		c.Parent = chain[1].Name()
 	}
-	if err := d.Close(); err != nil {
-		return err
+	return c, d.Close()
+}
+
+// String is all in a sentence.
+func (c created) String() string {
+	what := fmt.Sprintf("%s: %s disk of %s", c.Filename, c.DiskType, humanSize(c.Size))
+	if c.Parent != "" {
+		what += " on top of " + c.Parent
 	}
-	fmt.Fprintln(stdout, printable(what))
-	return nil
+	return what
 }

@@ -149,7 +149,7 @@ func (d *demo) run(ctx context.Context) error {
 
 // create makes an image and writes what the demo has for it.
 func (d *demo) create(ctx context.Context, disk demoDisk) (err error) {
-	if err := inFile(d.dir, ctx.Err()); err != nil {
+	if err := orInterrupted(d.dir, ctx.Err(), "nothing was made"); err != nil {
 		return err
 	}
 	opts := vhd.CreateOptions{Parent: d.path(disk.parent)}
@@ -295,7 +295,7 @@ func words(p []byte) string {
 // check reads a whole disk and makes sure that it is what was written to it and
 // to its parent.
 func (d *demo) check(ctx context.Context, disk demoDisk) ([]byte, error) {
-	if err := inFile(d.dir, ctx.Err()); err != nil {
+	if err := orInterrupted(d.dir, ctx.Err(), "nothing was made"); err != nil {
 		return nil, err
 	}
 	want := make([]byte, demoSize)

@@ -80,7 +80,7 @@ func TestADemoThatIsInterruptedLeavesNothing(t *testing.T) {
 	for _, dir := range []string{"new", "there"} {
 		a := interrupted(t, "demo", dir)
 		require.Equal(t, exitError, a.code)
-		require.Equal(t, "vhd: "+dir+": interrupted, nothing was made\n", a.stderr)
+		require.Equal(t, "vhd: "+dir+": interrupted: nothing was made\n", a.stderr)
 	}
 	require.Equal(t, []string{"there"}, filesIn(t, "."))
 	require.Empty(t, filesIn(t, "there"))

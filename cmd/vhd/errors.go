@@ -49,6 +49,22 @@ func inFile(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
+// orInterrupted is err, or, if the user ended the work on the file called name, how things stand and
+// what is left to do.
+func orInterrupted(name string, err error, left string) error {
+	if !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if all, ok := err.(interface{ Unwrap() []error }); ok { // what went wrong besides is told too
+		var told []error
+		for _, one := range all.Unwrap() {
+			told = append(told, orInterrupted(name, one, left))
+		}
+		return errors.Join(told...)
+	}
+	return fmt.Errorf("%s: interrupted: %s", name, left)
+}
+
 // exitCodeError ends the command with a code, after all has been said.
 type exitCodeError struct{ code int }
 
@@ -96,9 +112,6 @@ func reportUsage(stderr io.Writer, cmd *cobra.Command, err error) {
 func explain(err error) []string {
 	if parent, ok := errors.AsType[*vhd.ParentError](err); ok {
 		return explainParent(parent)
-	}
-	if errors.Is(err, context.Canceled) {
-		err = errors.New(strings.Replace(err.Error(), context.Canceled.Error(), "interrupted, nothing was made", 1))
 	}
 	var parts []string
 	for line := range strings.SplitSeq(err.Error(), "\n") { // of errors.Join

@@ -16,6 +16,7 @@ import (
 
 // exportFlags say as what an image is exported.
 type exportFlags struct {
+	workFlags
 	diskType exportValue
 	base     int
 	azure    bool
@@ -24,7 +25,7 @@ type exportFlags struct {
 func exportCommand(a *app) *cobra.Command {
 	var e exportFlags
 	cmd := &cobra.Command{
-		Use:     "export [-O TYPE] [--base N] [--azure] FILE OUT",
+		Use:     "export [-O TYPE] [--base N] [--azure] [--dry-run] [--output human|json] [-p] [-q] FILE OUT",
 		Aliases: []string{"convert"},
 		Short:   "Copy what an image reads as to a raw file or a new image",
 		Long: `Copy what an image and its parents read as to a raw file, which is the disk's
@@ -46,11 +47,16 @@ VHD image. A new image replaces nothing.`,
 			if err != nil {
 				return err
 			}
-			return runExport(cmd.Context(), a, opts, args[0], args[1], cmd.ErrOrStderr())
+			c, err := exportFile(cmd.Context(), a, &e, opts, args[0], args[1], cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return e.print(cmd.OutOrStdout(), c, c.String())
 		},
 		SuggestFor:            []string{"copy"},
 		DisableFlagsInUseLine: true,
 	}
+	e.add(cmd)
 	cmd.Flags().VarP(&e.diskType, "type", "O", "raw, fixed, dynamic or differencing (raw)")
 	cmd.Flags().IntVar(&e.base, "base", 0, "parent of a differencing image: `N` levels above FILE (1)")
 	cmd.Flags().BoolVar(&e.azure, "azure", false, "a fixed image of whole MiB, and at least 20 of them")
@@ -73,26 +79,71 @@ func (e *exportFlags) options() (vhd.ExportOptions, error) {
 	return opts, nil
 }
 
-func runExport(ctx context.Context, a *app, opts vhd.ExportOptions, name, out string, stderr io.Writer) (err error) {
+// copied is what became of a copy of a disk, or would.
+type copied struct {
+	outcome
+	Source   string `json:"source-filename"`
+	DiskType string `json:"disk-type,omitempty"` // empty: raw content
+	Size     int64  `json:"virtual-size"`
+	Bytes    int64  `json:"bytes"` // size of the file, holes and all
+}
+
+func (e *exportFlags) copyTo(name, source string, d *vhd.Disk, opts vhd.ExportOptions) copied {
+	c := copied{outcome: e.outcomeOf(name), Source: source, Size: d.Size()}
+	switch {
+	case opts.Azure:
+		c.DiskType = vhd.Fixed.String()
+	case opts.Type == 0:
+		c.Format = "raw"
+	default:
+		c.DiskType = opts.Type.String()
+	}
+	return c
+}
+
+func exportFile(ctx context.Context, a *app, e *exportFlags, opts vhd.ExportOptions, name, out string, stderr io.Writer) (c copied, err error) {
 	d, err := a.open(name)
 	if err != nil {
-		return err
+		return c, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
+	c = e.copyTo(out, name, d, opts)
 	target, place := out, moveNew
-	if opts.Type == 0 && !opts.Azure {
+	if c.DiskType == "" {
 		target, err = rawTarget(d, out)
 		place = os.Rename
 	} else {
 		err = inFile(out, mustNotExist(out))
 	}
 	if err != nil {
-		return err
+		return c, err
 	}
-	p := newProgress(stderr, "export", d.Size())
-	defer p.end()
-	opts.Progress = p.at
-	return writeExport(ctx, d, opts, target, place)
+	progress, end := e.progressOf(stderr, "export")
+	defer end()
+	opts.Progress = progress
+	if e.dryRun {
+		if err := mustBeDirectory(filepath.Dir(target)); err != nil {
+			return c, inFile(out, err)
+		}
+		if c.Bytes, err = d.ExportSize(ctx, opts); err == nil {
+			err = ctx.Err()
+		}
+	} else {
+		c.Bytes, err = writeExport(ctx, d, opts, target, place)
+	}
+	if c.DiskType == vhd.Fixed.String() {
+		c.Size = c.Bytes - vhd.SectorSize // Azure's are larger
+	}
+	return c, e.orInterrupted(out, err, "nothing was made")
+}
+
+// String is all in a sentence.
+func (c copied) String() string {
+	what := fmt.Sprintf("raw content of %s, %s", c.Source, humanSize(c.Size))
+	if c.DiskType != "" {
+		what = fmt.Sprintf("%s disk of %s in a file of %s, with the content of %s", c.DiskType, humanSize(c.Size), humanSize(c.Bytes), c.Source)
+	}
+	return fmt.Sprintf(c.done("%s: %s", "%s: would be %s"), c.Filename, what)
 }
 
 // rawTarget is the name of the raw file to be made or replaced, with symbolic links
@@ -147,26 +198,22 @@ func createLike(temp, target string) (*os.File, error) {
 }
 
 // writeExport makes a file of what the disk is exported as, to which place gives its
-// name in the end.
-func writeExport(ctx context.Context, d *vhd.Disk, opts vhd.ExportOptions, target string, place func(temp, target string) error) error {
+// name in the end, and returns its size.
+func writeExport(ctx context.Context, d *vhd.Disk, opts vhd.ExportOptions, target string, place func(temp, target string) error) (n int64, err error) {
 	temp := unfinishedName(target)
 	f, err := createLike(temp, target)
 	if err != nil {
-		return inFile(target, err)
+		return 0, inFile(target, err)
 	}
 	opts.Sync = true
-	_, err = d.Export(ctx, f, opts)
-	err = inRaw(target, err)
-	if errors.Is(err, context.Canceled) {
-		err = inFile(target, err)
-	}
-	err = errors.Join(err, f.Close())
+	n, err = d.Export(ctx, f, opts)
+	err = errors.Join(inRaw(target, err), f.Close())
 	if err == nil {
 		err = inFile(target, place(temp, target))
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(temp))
+		return 0, errors.Join(err, os.Remove(temp))
 	}
 	syncDirOf(target)
-	return nil
+	return n, nil
 }

@@ -31,7 +31,7 @@ func sumOf(t *testing.T, name string) []byte {
 func export(t *testing.T, name string) []byte {
 	t.Helper()
 	raw := filepath.Join(t.TempDir(), "out.raw")
-	require.Empty(t, succeed(t, "export", name, raw))
+	require.Empty(t, succeed(t, "export", "-q", name, raw))
 	return readFile(t, raw)
 }
 
@@ -138,7 +138,7 @@ func TestAnExportThatIsInterruptedLeavesNothing(t *testing.T) {
 	enter(t)
 	testChain(t)
 	writeFile(t, "out.raw", []byte("old"))
-	require.Equal(t, answer{exitError, "", "vhd: out.raw: interrupted, nothing was made\n"}, interrupted(t, "export", "leaf.vhd", "out.raw"))
+	require.Equal(t, answer{exitError, "", "vhd: out.raw: interrupted: nothing was made\n"}, interrupted(t, "export", "leaf.vhd", "out.raw"))
 	require.Equal(t, []string{"base.vhd", "leaf.vhd", "out.raw"}, filesIn(t, "."))
 	require.Equal(t, "old", string(readFile(t, "out.raw")))
 }
@@ -196,15 +196,17 @@ func TestExportMakesImagesOfEachType(t *testing.T) {
 		{[]string{"export", "--type", "differencing", "leaf.vhd", "delta.vhd"}, "differencing", testSize, vhdtest.SevenZip},
 		{[]string{"convert", "-O", "differencing", "--base", "1", "leaf.vhd", "delta2.vhd"}, "differencing", testSize, vhdtest.SevenZip},
 	} {
-		require.Empty(t, succeed(t, c.args...))
+		says := succeed(t, c.args...)
 		name := c.args[len(c.args)-1]
 		info := infoOf(t, name)
 		require.Equal(t, c.diskType, info.FormatSpecific.Data.DiskType)
 		require.Equal(t, c.size, info.VirtualSize)
+		require.Equal(t, fmt.Sprintf("%s: %s disk of %s in a file of %s, with the content of leaf.vhd\n",
+			name, c.diskType, humanSize(c.size), humanSize(sizeOf(t, name))), says)
 		want := append(bytes.Clone(content), make([]byte, c.size-testSize)...)
 		require.True(t, bytes.Equal(want, c.reader.Content(t, name)), name)
 	}
-	require.Empty(t, succeed(t, "convert", "-O", "raw", "leaf.vhd", "leaf.raw"))
+	require.Equal(t, "leaf.raw: raw content of leaf.vhd, 4 MiB\n", succeed(t, "convert", "-O", "raw", "leaf.vhd", "leaf.raw"))
 	require.Equal(t, content, readFile(t, "leaf.raw"))
 }
 
@@ -229,6 +231,6 @@ func TestANewImageReplacesNothing(t *testing.T) {
 		refuse(t, "export", "-O", "differencing", "--base", "2", "leaf.vhd", "new.vhd"))
 	require.Equal(t, "vhd: base.vhd: invalid argument: a differencing disk of one that has no parent\n",
 		refuse(t, "export", "-O", "differencing", "base.vhd", "new.vhd"))
-	require.Equal(t, answer{exitError, "", "vhd: new.vhd: interrupted, nothing was made\n"}, interrupted(t, "export", "-O", "dynamic", "leaf.vhd", "new.vhd"))
+	require.Equal(t, answer{exitError, "", "vhd: new.vhd: interrupted: nothing was made\n"}, interrupted(t, "export", "-O", "dynamic", "leaf.vhd", "new.vhd"))
 	require.Equal(t, []string{"base.vhd", "leaf.vhd", "x.vhd"}, filesIn(t, "."))
 }

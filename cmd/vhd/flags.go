@@ -82,42 +82,101 @@ func (v *outputValue) String() string { return string(*v) }
 
 const outputUsage = "human, or json for programs"
 
-// workFlags are those of all that takes a while.
+// workFlags are those that all operations share, and what obeys them. An operation that
+// can't obey one of them does not have it.
 type workFlags struct {
 	output   outputValue
+	quiet    bool
 	dryRun   bool
 	progress bool
-	quiet    bool
 }
 
+// add adds all of them.
 func (f *workFlags) add(cmd *cobra.Command) {
+	f.addDryRun(cmd)
+	f.addOutput(cmd)
+	f.addProgress(cmd)
+}
+
+// addDryRun adds that of an operation that changes something.
+func (f *workFlags) addDryRun(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "tell what would be done, and change nothing")
+}
+
+// addOutput adds those of an operation that tells what it did.
+func (f *workFlags) addOutput(cmd *cobra.Command) {
 	f.output = outputHuman
 	cmd.Flags().Var(&f.output, "output", outputUsage)
-	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "tell what would be done, and do nothing")
-	cmd.Flags().BoolVarP(&f.progress, "progress", "p", false, "tell on a terminal how far it is")
-	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print nothing")
+	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
 }
 
-// progressOf is what is told of how far the work is, and takes that away in the end.
+// addProgress adds that of an operation that takes a while.
+func (f *workFlags) addProgress(cmd *cobra.Command) {
+	cmd.Flags().BoolVarP(&f.progress, "progress", "p", false, "tell on a terminal how far it is")
+}
+
+// progressOf is what is told of how far the work is, in bytes, and takes that away in
+// the end.
 func (f *workFlags) progressOf(stderr io.Writer, verb string) (at func(done, total int64), end func()) {
+	return f.progressIn("", stderr, verb)
+}
+
+// progressIn is progressOf in other units than bytes.
+func (f *workFlags) progressIn(units string, stderr io.Writer, verb string) (at func(done, total int64), end func()) {
 	if !f.progress || f.quiet {
 		return nil, func() {}
 	}
-	p := newProgress(stderr, verb, 0)
-	return func(done, total int64) {
-		p.total = total
-		p.at(done, total)
-	}, p.end
+	p := newProgress(stderr, verb)
+	p.units = units
+	return p.at, p.end
 }
 
-// print prints what was done, as the flags say.
-func (f *workFlags) print(stdout io.Writer, result fmt.Stringer) error {
+// standardOutput is what an error calls it.
+const standardOutput = "standard output"
+
+// print prints what was done: for programs as JSON, for people in lines.
+func (f *workFlags) print(stdout io.Writer, result any, lines ...string) error {
 	switch {
 	case f.quiet:
+		return nil
 	case f.output == outputJSON:
-		return printJSON(stdout, result)
-	default:
-		fmt.Fprintln(stdout, printable(result.String()))
+		return inFile(standardOutput, printJSON(stdout, result))
+	}
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(stdout, printable(line)); err != nil {
+			return inFile(standardOutput, err)
+		}
 	}
 	return nil
+}
+
+// orInterrupted is err, or, if the user ended the work, how things stand and what is
+// left to do.
+func (f *workFlags) orInterrupted(name string, err error, left string) error {
+	if f.dryRun {
+		left = "nothing was changed"
+	}
+	return orInterrupted(name, err, left)
+}
+
+// outcome is what every operation that makes or changes images tells first in JSON.
+// The keys are qemu-img's where it has one.
+type outcome struct {
+	Filename string `json:"filename"`
+	Format   string `json:"format"`
+	DryRun   bool   `json:"dry-run"`
+	Changed  bool   `json:"changed"` // whether any file is not what it was
+}
+
+// outcomeOf is that of an operation that does something unless it is a dry run.
+func (f *workFlags) outcomeOf(name string) outcome {
+	return outcome{Filename: name, Format: formatName, DryRun: f.dryRun, Changed: !f.dryRun}
+}
+
+// done is the one or the other word, for what was done and for what would be.
+func (o outcome) done(did, would string) string {
+	if o.DryRun {
+		return would
+	}
+	return did
 }

@@ -14,10 +14,16 @@ import (
 	"github.com/go-vhd/vhd"
 )
 
+// importFlags are the flags of import.
+type importFlags struct {
+	workFlags
+	makeFlags
+}
+
 func importCommand() *cobra.Command {
-	var m makeFlags
+	var m importFlags
 	cmd := &cobra.Command{
-		Use:   "import [-t TYPE] [--block-size SIZE] IN.raw FILE",
+		Use:   "import [-t TYPE] [--block-size SIZE] [--output human|json] [-p] [-q] IN.raw FILE",
 		Short: "Make an image of the raw content of a disk",
 		Long: `Make an image of the raw content of a disk. Zeros take no space in it. If the
 content does not end with a whole sector of 512 bytes, zeros are added.
@@ -33,40 +39,47 @@ FILE appears when it is whole.`,
 			if err := checkUnits(0, m.blockSize, diskType); err != nil {
 				return err
 			}
-			return runImport(cmd.Context(), m, args[0], args[1], cmd.ErrOrStderr())
+			c, err := importFile(cmd.Context(), &m, args[0], args[1], cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return m.print(cmd.OutOrStdout(), c, c.String())
 		},
 		SuggestFor:            []string{"copy"},
 		DisableFlagsInUseLine: true,
 	}
+	m.addOutput(cmd)
+	m.addProgress(cmd)
 	cmd.Flags().VarP(&m.diskType, "type", "t", "fixed or dynamic (dynamic)")
 	cmd.Flags().Var(&m.blockSize, "block-size", "what the image grows by, a power of two (2M)")
 	return cmd
 }
 
-func runImport(ctx context.Context, m makeFlags, from, name string, stderr io.Writer) error {
+func importFile(ctx context.Context, m *importFlags, from, name string, stderr io.Writer) (c copied, err error) {
 	if err := mustNotExist(name); err != nil {
-		return inFile(name, err)
+		return c, inFile(name, err)
 	}
 	source, size, err := openRaw(from)
 	if err != nil {
-		return err
+		return c, err
 	}
 	defer func() { _ = source.Close() }() // it was only read
-	p := newProgress(stderr, "import", size)
-	defer p.end()
+	c = copied{outcome: m.outcomeOf(name), Source: from}
+	progress, end := m.progressOf(stderr, "import")
+	defer end()
 	temp := unfinishedName(name)
-	err = writeImage(ctx, m, source, size, temp, p)
+	err = c.write(ctx, m.makeFlags, source, size, temp, progress)
 	if err == nil {
 		err = moveNew(temp, name)
 	}
 	if err == nil {
 		syncDirOf(name)
-		return nil
+		return c, nil
 	}
 	if removeErr := os.Remove(temp); !errors.Is(removeErr, fs.ErrNotExist) {
 		err = errors.Join(err, removeErr)
 	}
-	return renamedError{err, temp, name}
+	return c, renamedError{m.orInterrupted(name, err, "nothing was made"), temp, name}
 }
 
 // renamedError speaks of a file by the name that the user knows.
@@ -107,8 +120,8 @@ func openRaw(name string) (*os.File, int64, error) {
 	return f, size, nil
 }
 
-// writeImage makes an image of size bytes of raw content.
-func writeImage(ctx context.Context, m makeFlags, source *os.File, size int64, name string, p *progress) error {
+// write makes an image of size bytes of raw content.
+func (c *copied) write(ctx context.Context, m makeFlags, source *os.File, size int64, name string, progress func(done, total int64)) error {
 	const sector = vhd.SectorSize
 	d, err := vhd.Create(name, vhd.CreateOptions{
 		Type: vhd.DiskType(m.diskType), Size: (size + sector - 1) / sector * sector, BlockSize: int64(m.blockSize),
@@ -116,10 +129,10 @@ func writeImage(ctx context.Context, m makeFlags, source *os.File, size int64, n
 	if err != nil {
 		return err
 	}
-	err = d.Import(ctx, source, size, vhd.ImportOptions{Progress: p.at})
-	err = inRaw(source.Name(), err)
-	if errors.Is(err, context.Canceled) {
-		err = inFile(name, err)
-	}
-	return errors.Join(err, d.Close())
+	err = inRaw(source.Name(), d.Import(ctx, source, size, vhd.ImportOptions{Progress: progress}))
+	image := d.Chain()[0]
+	c.Size, c.DiskType = d.Size(), image.Footer().Type.String()
+	err = errors.Join(err, d.Close())
+	c.Bytes = image.FileSize()
+	return err
 }

@@ -69,14 +69,15 @@ func (a *app) open(name string) (*vhd.Disk, error) {
 
 // check is what is wrong with the flags.
 func (a *app) check() error {
-	info, err := os.Stat(a.root)
-	if err != nil {
-		return inFile("--root "+a.root, err)
+	return inFile("--root "+a.root, mustBeDirectory(a.root))
+}
+
+func mustBeDirectory(name string) error {
+	info, err := os.Stat(name)
+	if err == nil && !info.IsDir() {
+		err = errors.New("it is no directory")
 	}
-	if !info.IsDir() {
-		return fmt.Errorf("--root %s: it is no directory", a.root)
-	}
-	return nil
+	return err
 }
 
 const usageTemplate = `Usage:

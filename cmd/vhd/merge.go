@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -46,7 +47,11 @@ rest. With --to a new image takes the result, and the chain stays as it is.`,
   vhd merge --to flat.vhd --into base.vhd alice.vhd`,
 		Args: files("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runMerge(cmd.Context(), a, &flags, args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
+			m, err := mergeFile(cmd.Context(), a, &flags, args[0], cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return flags.print(cmd.OutOrStdout(), m, m.String())
 		},
 		SuggestFor:            []string{"flatten", "collapse"},
 		DisableFlagsInUseLine: true,
@@ -61,24 +66,12 @@ rest. With --to a new image takes the result, and the chain stays as it is.`,
 
 // merged is what a merge did, or would do.
 type merged struct {
-	Filename string   `json:"filename"`
-	Merged   []string `json:"merged"` // images, topmost first
-	Into     string   `json:"into"`
-	To       string   `json:"to,omitempty"`
-	Bytes    int64    `json:"bytes"` // that they hold, each sector once
-	DryRun   bool     `json:"dry-run"`
-	Chain    []string `json:"chain"` // by now, or as it would be
-}
-
-func runMerge(ctx context.Context, a *app, flags *mergeFlags, name string, stdout, stderr io.Writer) error {
-	m, err := mergeFile(ctx, a, flags, name, stderr)
-	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%s: interrupted; it reads as before, and merging again does the rest", name)
-	}
-	if err != nil {
-		return err
-	}
-	return flags.print(stdout, m)
+	outcome
+	Merged []string `json:"merged"` // images, topmost first
+	Into   string   `json:"into"`
+	To     string   `json:"to,omitempty"`
+	Bytes  int64    `json:"bytes"` // that they hold, each sector once
+	Chain  []string `json:"chain"` // by now, or as it would be
 }
 
 func mergeFile(ctx context.Context, a *app, flags *mergeFlags, name string, stderr io.Writer) (m merged, err error) {
@@ -93,28 +86,30 @@ func mergeFile(ctx context.Context, a *app, flags *mergeFlags, name string, stde
 	if err != nil {
 		return m, err
 	}
-	m = merged{Filename: name, Merged: chainNames(d)[from:into], Into: chainNames(d)[into], To: flags.to, DryRun: flags.dryRun}
+	if flags.to != "" {
+		if err := mustNotExist(flags.to); err != nil {
+			return m, inFile(flags.to, err)
+		}
+	}
+	before := chainNames(d)
+	m = merged{outcome: flags.outcomeOf(name), Merged: before[from:into], Into: before[into], To: flags.to, Chain: before}
 	for e, err := range d.ChangedExtents(from, into, 0, d.Size()) {
 		if err != nil {
 			return m, err
 		}
 		m.Bytes += e.Length
 	}
-	if flags.dryRun {
-		if err := d.Merge(ctx, from, into, vhd.MergeOptions{Output: flags.to, Force: flags.force, DryRun: true}); err != nil {
-			return m, adviseChildren(err)
-		}
-		m.Chain = append(append(m.Chain, chainNames(d)[:from]...), chainNames(d)[into:]...)
-		if flags.to != "" {
-			m.Chain = chainNames(d)
-		}
-		return m, nil
-	}
 	progress, end := flags.progressOf(stderr, "merge")
 	defer end()
-	err = d.Merge(ctx, from, into, vhd.MergeOptions{Output: flags.to, Force: flags.force, Progress: progress})
-	m.Chain = chainNames(d)
-	return m, adviseChildren(err)
+	err = d.Merge(ctx, from, into, vhd.MergeOptions{Output: flags.to, Force: flags.force, DryRun: flags.dryRun, Progress: progress})
+	if flags.to == "" {
+		m.Chain = slices.Concat(before[:from], before[into:])
+	}
+	left := "it reads as before, and merging again does the rest"
+	if flags.to != "" {
+		left = "nothing was made"
+	}
+	return m, adviseChildren(flags.orInterrupted(name, err, left))
 }
 
 // adviseChildren adds to the error of a merge that others would suffer from what can be
@@ -129,12 +124,12 @@ func adviseChildren(err error) error {
 // levels are where the images are in the chain.
 func (f *mergeFlags) levels(d *vhd.Disk) (from, into int, err error) {
 	if from, err = level(d, f.from); err != nil {
-		return 0, 0, err
+		return 0, 0, inOption("--from", f.from, err)
 	}
 	into = from + 1
 	if f.into != "" {
 		if into, err = level(d, f.into); err != nil {
-			return 0, 0, err
+			return 0, 0, inOption("--into", f.into, err)
 		}
 	}
 	names := chainNames(d)
@@ -147,6 +142,9 @@ func (f *mergeFlags) levels(d *vhd.Disk) (from, into int, err error) {
 	return from, into, nil
 }
 
+// inOption says which flag, and what it says, err is about.
+func inOption(flag, value string, err error) error { return fmt.Errorf("%s %s: %w", flag, value, err) }
+
 // level is the index in the chain of the image that the user calls so.
 func level(d *vhd.Disk, called string) (int, error) {
 	names := chainNames(d)
@@ -157,15 +155,14 @@ func level(d *vhd.Disk, called string) (int, error) {
 	for i, name := range names {
 		same := name == called || filepath.Clean(name) == filepath.Clean(called) || filepath.Base(name) == called
 		if same && found >= 0 {
-			return 0, usageErrorf("%s: two images of the chain are called so: give the number of one", called)
+			return 0, hintedError{errors.New("two images of the chain are called so"), "give the number of one: 0 is the first of " + strings.Join(names, ", ")}
 		}
 		if same {
 			found = i
 		}
 	}
 	if found < 0 {
-		err := fmt.Errorf("%s: no image of the chain is called so", called)
-		return 0, hintedError{err, "the chain is " + strings.Join(names, ", ")}
+		return 0, hintedError{errors.New("no image of the chain is called so"), "the chain is " + strings.Join(names, ", ")}
 	}
 	return found, nil
 }
@@ -180,16 +177,13 @@ func chainNames(d *vhd.Disk) (names []string) {
 // String is all in a sentence.
 func (m merged) String() string {
 	images := strings.Join(m.Merged, ", ")
-	did, into := "folded", m.Into
-	if m.DryRun {
-		did = "would be folded"
-	}
+	into := m.Into
 	if m.To != "" {
 		into += " as " + m.To
 	}
-	text := fmt.Sprintf("%s %s into %s, %s", images, did, into, humanSize(m.Bytes))
+	text := fmt.Sprintf(m.done("%s: folded into %s, %s", "%s: would be folded into %s, %s"), images, into, humanSize(m.Bytes))
 	if m.To == "" {
-		text += "; the chain is " + strings.Join(m.Chain, ", ")
+		text += m.done("; the chain is ", "; the chain would be ") + strings.Join(m.Chain, ", ")
 	}
 	return text
 }

@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// progress tells on a terminal how far a copy has come. Elsewhere it is silent.
+// progress tells on a terminal how far the work has come. Elsewhere it is silent.
 type progress struct {
 	w     io.Writer // nil: not a terminal
 	verb  string
-	total int64
+	units string // what is counted; empty: bytes
 
 	started, shown time.Time
 	width          int // of what stands in the line
 }
 
-// A copy that is done sooner shows nothing, and the line changes no more often.
+// Work that is done sooner shows nothing, and the line changes no more often.
 const (
 	progressAfter = time.Second
 	progressEvery = 200 * time.Millisecond
 )
 
-func newProgress(stderr io.Writer, verb string, total int64) *progress {
-	p := &progress{verb: verb, total: total}
+func newProgress(stderr io.Writer, verb string) *progress {
+	p := &progress{verb: verb}
 	if isTerminal(stderr) {
 		p.w, p.started = stderr, now()
 	}
@@ -42,8 +42,8 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// at says that so many bytes are done.
-func (p *progress) at(done, _ int64) {
+// at says how much is done, of how much by now.
+func (p *progress) at(done, total int64) {
 	if p.w == nil {
 		return
 	}
@@ -52,15 +52,18 @@ func (p *progress) at(done, _ int64) {
 		return
 	}
 	p.shown = t
-	p.show(p.line(done, t.Sub(p.started)))
+	p.show(p.line(done, total, t.Sub(p.started)))
 }
 
-func (p *progress) line(done int64, elapsed time.Duration) string {
-	percent := 100 * float64(done) / float64(max(p.total, 1))
+func (p *progress) line(done, total int64, elapsed time.Duration) string {
 	rate := float64(done) / elapsed.Seconds()
-	line := fmt.Sprintf("%s: %.0f%% of %s, %s/s", p.verb, percent, humanSize(p.total), humanSize(int64(rate)))
+	line := fmt.Sprintf("%s: %d of %d %s", p.verb, done, total, p.units)
+	if p.units == "" {
+		percent := 100 * float64(done) / float64(max(total, 1))
+		line = fmt.Sprintf("%s: %.0f%% of %s, %s/s", p.verb, percent, humanSize(total), humanSize(int64(rate)))
+	}
 	if rate > 0 {
-		left := time.Duration(float64(p.total-done) / rate * float64(time.Second))
+		left := time.Duration(float64(total-done) / rate * float64(time.Second))
 		line += ", " + left.Round(time.Second).String() + " left"
 	}
 	return line

@@ -13,19 +13,16 @@ import (
 
 // rebaseFlags are the flags of rebase.
 type rebaseFlags struct {
-	parent   string
-	tree     string
-	unsafe   bool
-	dryRun   bool
-	output   outputValue
-	progress bool
-	quiet    bool
+	workFlags
+	parent string
+	tree   string
+	unsafe bool
 }
 
 func rebaseCommand(a *app) *cobra.Command {
-	flags := rebaseFlags{output: outputHuman}
+	var flags rebaseFlags
 	cmd := &cobra.Command{
-		Use:   "rebase {-b PARENT [-u] FILE | --tree DIR [--dry-run]} [--output human|json] [-p] [-q]",
+		Use:   "rebase {-b PARENT [-u] FILE | --tree DIR} [--dry-run] [--output human|json] [-p] [-q]",
 		Short: "Give an image another parent, or tell it where its parent is now",
 		Long: `Give FILE, a differencing image, another parent, or tell it where its parent is
 now.
@@ -40,6 +37,7 @@ With --tree, all images in DIR, and in the folders in it, which do not find thei
 parents any more are told where these are in DIR. Images are known by their
 identifiers. What can not be told for sure is left as it is, and the exit code is 1.`,
 		Example: `  vhd rebase -b bases/win10.vhd alice.vhd
+  vhd rebase --dry-run -b bases/win11.vhd alice.vhd
   vhd rebase --tree /srv/disks --dry-run`,
 		Args: func(cmd *cobra.Command, args []string) error { return flags.check(cmd, args) },
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -51,13 +49,10 @@ identifiers. What can not be told for sure is left as it is, and the exit code i
 		SuggestFor:            []string{"relink", "reparent", "set-parent"},
 		DisableFlagsInUseLine: true,
 	}
+	flags.add(cmd)
 	cmd.Flags().StringVarP(&flags.parent, "backing", "b", "", "the `PARENT` to be")
 	cmd.Flags().StringVar(&flags.tree, "tree", "", "mend all images in `DIR` that do not find their parents")
 	cmd.Flags().BoolVarP(&flags.unsafe, "unsafe", "u", false, "copy nothing, whatever the new parent holds")
-	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "with --tree: tell what would be done, and change nothing")
-	cmd.Flags().Var(&flags.output, "output", outputUsage)
-	cmd.Flags().BoolVarP(&flags.progress, "progress", "p", false, "tell on a terminal how far it is")
-	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "print nothing but errors")
 	return cmd
 }
 
@@ -69,23 +64,23 @@ func (f *rebaseFlags) check(cmd *cobra.Command, args []string) error {
 		return usageErrorf("--tree finds the parents by itself: neither -b nor -u goes with it")
 	case f.tree != "":
 		return files()(cmd, args)
-	case f.dryRun:
-		return usageErrorf("--dry-run goes with --tree")
 	}
 	return files("FILE")(cmd, args)
 }
 
-// rebased is what became of one image, with the keys of qemu-img info.
+// rebased is what became of one image, or would, with the keys of vhd info.
 type rebased struct {
-	Filename string `json:"filename"`
-	Parent   string `json:"backing-filename,omitempty"`
-	Changed  bool   `json:"changed"`
-	Error    string `json:"error,omitempty"`
+	outcome
+	Parent     string            `json:"backing-filename,omitempty"`
+	ParentID   string            `json:"parent-unique-id,omitempty"`
+	References []parentReference `json:"parent-references,omitempty"` // paths to the parent that it has then
+	Bytes      int64             `json:"bytes"`                       // that were copied to it
+	Error      string            `json:"error,omitempty"`
 }
 
 func runRebase(cmd *cobra.Command, a *app, flags *rebaseFlags, name string) error {
 	opts := a.options()
-	opts.Writable = true
+	opts.Writable = !flags.dryRun
 	d, err := vhd.Open(name, &opts)
 	lost := isLostParent(err)
 	if lost { // it may be about to be told where
@@ -95,17 +90,15 @@ func runRebase(cmd *cobra.Command, a *app, flags *rebaseFlags, name string) erro
 	if err != nil {
 		return adviseFormat(name, err)
 	}
-	err = rebaseDisk(cmd.Context(), d, flags, cmd.ErrOrStderr())
+	r := rebased{outcome: flags.outcomeOf(name), Parent: flags.parent}
+	err = r.rebase(cmd.Context(), d, flags, cmd.ErrOrStderr())
 	if lost && errors.Is(err, vhd.ErrParentNotFound) && !isLostParent(err) {
 		err = hintedError{err, "put its former parent back, or take -u if what it reads as may change"}
 	}
 	if err := errors.Join(err, d.Close()); err != nil {
 		return adviseFormat(flags.parent, err)
 	}
-	if flags.quiet {
-		return nil
-	}
-	return printRebased(cmd.OutOrStdout(), flags, []rebased{{Filename: name, Parent: flags.parent, Changed: true}})
+	return flags.print(cmd.OutOrStdout(), r, r.lines()...)
 }
 
 // isLostParent says whether err is about a parent that is not where it was looked
@@ -115,56 +108,72 @@ func isLostParent(err error) bool {
 	return lost && !errors.Is(err, vhd.ErrLocked)
 }
 
-func rebaseDisk(ctx context.Context, d *vhd.Disk, flags *rebaseFlags, stderr io.Writer) error {
-	opts := vhd.RebaseOptions{Unsafe: flags.unsafe}
-	if flags.progress {
-		p := newProgress(stderr, "rebase", d.Size())
-		defer p.end()
-		opts.Progress = p.at
+func (r *rebased) rebase(ctx context.Context, d *vhd.Disk, flags *rebaseFlags, stderr io.Writer) error {
+	progress, end := flags.progressOf(stderr, "rebase")
+	defer end()
+	opts := vhd.RebaseOptions{Unsafe: flags.unsafe, Progress: progress}
+	looked := opts
+	if !flags.dryRun { // what is to be copied, the rebase finds by itself
+		looked = vhd.RebaseOptions{Unsafe: true}
 	}
-	return d.RebaseContext(ctx, flags.parent, opts)
+	plan, err := d.PlanRebase(ctx, flags.parent, looked)
+	if err == nil && !flags.dryRun {
+		before := heldByLeaf(d)
+		err = d.RebaseContext(ctx, flags.parent, opts)
+		plan.Copied = heldByLeaf(d) - before
+	}
+	r.ParentID, r.Bytes = plan.ParentID.String(), plan.Copied
+	for _, ref := range plan.Refs {
+		r.References = append(r.References, parentReference(ref))
+	}
+	return flags.orInterrupted(r.Filename, err, "it has its former parent still, and the same rebase again does the rest")
 }
 
-func printRebased(stdout io.Writer, flags *rebaseFlags, all []rebased) error {
-	if flags.output == outputJSON {
-		return printJSON(stdout, all)
+// lines tell of the parent, and in a dry run of all that would be written.
+func (r *rebased) lines() []string {
+	line := fmt.Sprintf(r.done("%s: its parent is %s now", "%s: its parent would be %s"), r.Filename, r.Parent)
+	if r.Bytes > 0 {
+		line += fmt.Sprintf(r.done("; %s that differ were copied to %s", "; %s that differ would be copied to %s"), humanSize(r.Bytes), r.Filename)
 	}
-	for _, r := range all {
-		if r.Error != "" {
-			continue // it is told on stderr
-		}
-		form := "%s: its parent is %s now"
-		if flags.dryRun {
-			form = "%s: its parent would be %s"
-		}
-		fmt.Fprintln(stdout, printable(fmt.Sprintf(form, r.Filename, r.Parent)))
+	lines := []string{line}
+	if !r.DryRun || r.ParentID == "" {
+		return lines
 	}
-	if len(all) == 0 {
-		fmt.Fprintln(stdout, printable(flags.tree+": every image finds its parent"))
+	for _, ref := range r.References {
+		lines = append(lines, fmt.Sprintf("  stored as: %s (%s)", ref.Path, ref.Origin))
 	}
-	return nil
+	return append(lines, "  identifier: "+r.ParentID)
 }
 
 func runRebaseTree(cmd *cobra.Command, a *app, flags *rebaseFlags) error {
-	opts := vhd.RebaseTreeOptions{Options: a.options(), DryRun: flags.dryRun}
+	if err := mustBeDirectory(flags.tree); err != nil {
+		return inFile("--tree "+flags.tree, err)
+	}
+	progress, end := flags.progressIn("images", cmd.ErrOrStderr(), "rebase")
+	defer end()
+	opts := vhd.RebaseTreeOptions{Options: a.options(), DryRun: flags.dryRun, Progress: progress}
 	if opts.Root == anywhere {
 		opts.Root = "" // the tree: a copy of one is to find its own images, and not the original's
 	}
 	found, err := vhd.RebaseTree(cmd.Context(), flags.tree, opts)
-	if errors.Is(err, context.Canceled) {
-		err = fmt.Errorf("%s: interrupted", flags.tree)
-	}
-	all, failed := []rebased{}, false
+	end()
+	err = flags.orInterrupted(flags.tree, err, "what was mended remains so, and the same again does the rest")
+	all, lines, failed := []rebased{}, []string{}, false
 	for _, r := range found {
-		one := rebased{Filename: r.Name, Parent: r.Parent, Changed: r.Err == nil && !flags.dryRun}
+		one := rebased{outcome: flags.outcomeOf(r.Name), Parent: r.Parent}
 		if r.Err != nil {
-			failed, one.Error = true, bare(r.Err.Error())
+			failed, one.Changed, one.Error = true, false, bare(r.Err.Error())
 			reportError(cmd.ErrOrStderr(), cmd, r.Err)
+		} else {
+			lines = append(lines, one.lines()...)
 		}
 		all = append(all, one)
 	}
-	if !flags.quiet && (err == nil || len(all) > 0) {
-		err = errors.Join(err, printRebased(cmd.OutOrStdout(), flags, all))
+	if len(all) == 0 {
+		lines = append(lines, flags.tree+": every image finds its parent")
+	}
+	if err == nil || len(all) > 0 {
+		err = errors.Join(err, flags.print(cmd.OutOrStdout(), all, lines...))
 	}
 	if err == nil && failed {
 		return exitCodeError{exitError}

@@ -25,8 +25,7 @@ func TestRebaseCopiesWhatDiffersUnlessItIsUnsafe(t *testing.T) {
 	testChain(t)
 	want := vhdtest.SevenZip.Content(t, "leaf.vhd")
 	succeed(t, "create", "-s", "4M", "empty.vhd")
-	require.Equal(t, []rebased{{Filename: "leaf.vhd", Parent: "empty.vhd", Changed: true}},
-		decode[[]rebased](t, succeed(t, "rebase", "--output", "json", "-p", "-b", "empty.vhd", "leaf.vhd")))
+	require.Equal(t, "leaf.vhd: its parent is empty.vhd now; 15 KiB that differ were copied to leaf.vhd\n", succeed(t, "rebase", "-p", "-b", "empty.vhd", "leaf.vhd"))
 	require.Equal(t, want, vhdtest.SevenZip.Content(t, "leaf.vhd"))
 
 	require.NoError(t, os.Remove("empty.vhd"))
@@ -54,7 +53,7 @@ func TestRebaseOfATreeFindsParentsInIt(t *testing.T) {
 	require.NoError(t, os.Rename("base.vhd", "bases/root.vhd"))
 	require.Equal(t, "./leaf.vhd: its parent would be ./bases/root.vhd\n", succeed(t, "rebase", "--tree", ".", "--dry-run"))
 	require.Contains(t, refuse(t, "map", "leaf.vhd"), "parent not found")
-	require.Equal(t, []rebased{{Filename: "./leaf.vhd", Parent: "./bases/root.vhd", Changed: true}},
+	require.Equal(t, []rebased{{outcome: outcome{"./leaf.vhd", "vpc", false, true}, Parent: "./bases/root.vhd"}},
 		decode[[]rebased](t, succeed(t, "rebase", "--tree", ".", "--output", "json")))
 	require.Equal(t, want, exported(t, "leaf.vhd"))
 
@@ -64,7 +63,7 @@ func TestRebaseOfATreeFindsParentsInIt(t *testing.T) {
 	require.Equal(t, exitError, a.code)
 	require.Empty(t, a.stdout)
 	require.Contains(t, a.stderr, "2 images have its identifier, and nobody can tell which is meant: ./bases/one.vhd, ./bases/two.vhd\n")
-	require.Equal(t, answer{exitError, "", "vhd: .: interrupted\n"}, interrupted(t, "rebase", "--tree", "."))
+	require.Equal(t, answer{exitError, "", "vhd: .: interrupted: what was mended remains so, and the same again does the rest\n"}, interrupted(t, "rebase", "--tree", "."))
 }
 
 // exported is the content of an image, as vhd export writes it.

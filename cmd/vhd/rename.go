@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -12,14 +10,12 @@ import (
 
 // renameFlags are the flags of rename.
 type renameFlags struct {
+	workFlags
 	search []string
-	dryRun bool
-	output outputValue
-	quiet  bool
 }
 
 func renameCommand(a *app) *cobra.Command {
-	flags := renameFlags{output: outputHuman}
+	var flags renameFlags
 	cmd := &cobra.Command{
 		Use:   "rename [--search DIR] [--dry-run] [--output human|json] [-q] OLD NEW",
 		Short: "Move an image, and tell its children",
@@ -38,18 +34,16 @@ file.`,
 		SuggestFor:            []string{"move"},
 		DisableFlagsInUseLine: true,
 	}
+	flags.addDryRun(cmd)
+	flags.addOutput(cmd)
 	cmd.Flags().StringArrayVar(&flags.search, "search", nil, "look for children in `DIR` too; may be given again")
-	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "tell what would be done, and change nothing")
-	cmd.Flags().Var(&flags.output, "output", outputUsage)
-	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "print nothing but errors")
 	return cmd
 }
 
 // renamed is what became of an image.
 type renamed struct {
-	Filename string   `json:"filename"`
+	outcome
 	Former   string   `json:"former-filename"`
-	Changed  bool     `json:"changed"`
 	Children []string `json:"children"`
 }
 
@@ -57,23 +51,18 @@ func runRename(cmd *cobra.Command, a *app, flags *renameFlags, from, to string) 
 	opts := vhd.RenameOptions{Options: a.options(), DryRun: flags.dryRun}
 	opts.Search = flags.search
 	children, err := vhd.Rename(cmd.Context(), from, to, opts)
-	if errors.Is(err, context.Canceled) {
-		err = fmt.Errorf("%s: interrupted, it has its name still", from)
-	}
-	if err != nil || flags.quiet {
+	if err = flags.orInterrupted(from, err, "it has its name still"); err != nil {
 		return adviseFormat(from, err)
 	}
-	stdout := cmd.OutOrStdout()
-	if flags.output == outputJSON {
-		return printJSON(stdout, renamed{Filename: to, Former: from, Changed: !flags.dryRun, Children: append([]string{}, children...)})
+	r := renamed{outcome: flags.outcomeOf(to), Former: from, Children: append([]string{}, children...)}
+	return flags.print(cmd.OutOrStdout(), r, r.lines()...)
+}
+
+// lines tell of the image, and of each child.
+func (r *renamed) lines() []string {
+	lines := []string{fmt.Sprintf(r.done("%s: it is %s now", "%s: it would be %s"), r.Former, r.Filename)}
+	for _, child := range r.Children {
+		lines = append(lines, "  its child "+child)
 	}
-	form := "%s: it is %s now"
-	if flags.dryRun {
-		form = "%s: it would be %s"
-	}
-	fmt.Fprintln(stdout, printable(fmt.Sprintf(form, from, to)))
-	for _, child := range children {
-		fmt.Fprintln(stdout, printable("  its child "+child))
-	}
-	return nil
+	return lines
 }

@@ -19,7 +19,7 @@ func TestRenameTellsTheChildren(t *testing.T) {
 	require.Equal(t, want, vhdtest.SevenZip.Content(t, "leaf.vhd"))
 
 	got := decode[renamed](t, succeed(t, "rename", "--output", "json", "leaf.vhd", "alice.vhd"))
-	require.Equal(t, renamed{Filename: "alice.vhd", Former: "leaf.vhd", Changed: true, Children: []string{}}, got)
+	require.Equal(t, renamed{outcome{"alice.vhd", "vpc", false, true}, "leaf.vhd", []string{}}, got)
 	require.Empty(t, succeed(t, "rename", "-q", "alice.vhd", "leaf.vhd"))
 	require.Equal(t, want, vhdtest.SevenZip.Content(t, "leaf.vhd"))
 }
@@ -31,6 +31,6 @@ func TestRenameRefusesWhatItCanNotDo(t *testing.T) {
 	require.Equal(t, "vhd: new.vhd: file already exists\nhint: "+hintExists+"\n", refuse(t, "rename", "base.vhd", "new.vhd"))
 	require.Equal(t, "precious", string(readFile(t, "new.vhd")))
 	require.Contains(t, refuse(t, "rename", "none.vhd", "other.vhd"), "none.vhd: no such file or directory")
-	require.Equal(t, answer{exitError, "", "vhd: base.vhd: interrupted, it has its name still\n"}, interrupted(t, "rename", "base.vhd", "other.vhd"))
+	require.Equal(t, answer{exitError, "", "vhd: base.vhd: interrupted: it has its name still\n"}, interrupted(t, "rename", "base.vhd", "other.vhd"))
 	require.NoFileExists(t, "other.vhd")
 }

@@ -89,11 +89,11 @@ func TestRepairInJSONHasTheKeysOfCheckAndItsSteps(t *testing.T) {
 	step := `{"code": "footer-lost", "image": "lost.vhd", "structure": "footer", "offset": 2104832,
 		"message": "The footer is written at 2104832, from its copy at the file's start, and the file ends behind it."}`
 	require.JSONEq(t, `{"filename": "lost.vhd", "format": "vpc", "check-errors": 0, "corruptions": 0, "leaks": 0, "findings": [],
-		"dry-run": true, "steps": [`+step+`]}`, succeed(t, "repair", "--dry-run", "--output", "json", "lost.vhd"))
+		"dry-run": true, "changed": false, "steps": [`+step+`]}`, succeed(t, "repair", "--dry-run", "--output", "json", "lost.vhd"))
 	require.JSONEq(t, `{"filename": "lost.vhd", "format": "vpc", "check-errors": 0, "corruptions": 0, "leaks": 0, "findings": [],
-		"dry-run": false, "steps": [`+step+`], "undo": "here"}`, succeed(t, "repair", "--undo", "here", "--output", "json", "lost.vhd"))
+		"dry-run": false, "changed": true, "steps": [`+step+`], "undo": "here"}`, succeed(t, "repair", "--undo", "here", "--output", "json", "lost.vhd"))
 	require.JSONEq(t, `{"filename": "lost.vhd", "format": "vpc", "check-errors": 0, "corruptions": 0, "leaks": 0, "findings": [],
-		"dry-run": false, "steps": []}`, succeed(t, "repair", "--output", "json", "lost.vhd"))
+		"dry-run": false, "changed": false, "steps": []}`, succeed(t, "repair", "--output", "json", "lost.vhd"))
 }
 
 func TestRepairSaysWhyItCanNot(t *testing.T) {
@@ -124,7 +124,7 @@ func TestARepairThatIsInterruptedSaysSo(t *testing.T) {
 	enter(t)
 	before := putLost(t)
 	a := interrupted(t, "repair", "lost.vhd")
-	require.Equal(t, answer{exitNotChecked, "", "vhd: lost.vhd: interrupted\n"}, a)
+	require.Equal(t, answer{exitNotChecked, "", "vhd: lost.vhd: interrupted: what could be read still can, and repairing again does the rest\n"}, a)
 	require.True(t, bytes.Equal(before, readFile(t, "lost.vhd")))
 	require.Equal(t, []string{"lost.vhd"}, filesIn(t, "."))
 }

@@ -15,16 +15,13 @@ import (
 
 // resizeFlags are the flags of resize.
 type resizeFlags struct {
-	output    outputValue
+	workFlags
 	shrink    bool
 	allowLoss bool
-	dryRun    bool
-	progress  bool
-	quiet     bool
 }
 
 func resizeCommand(a *app) *cobra.Command {
-	flags := resizeFlags{output: outputHuman}
+	var flags resizeFlags
 	cmd := &cobra.Command{
 		Use:   "resize [--shrink] [--allow-loss] [--dry-run] [--output human|json] [-p] [-q] FILE [+|-]SIZE",
 		Short: "Make the disk in an image larger or smaller",
@@ -38,7 +35,11 @@ as zeros; with --allow-loss, whatever it holds. Flags stand in front of FILE.`,
   vhd resize alice.vhd +10G
   vhd resize --shrink alice.vhd -512M`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runResize(cmd.Context(), a, &flags, args[0], args[1], cmd.OutOrStdout(), cmd.ErrOrStderr())
+			r, err := resizeFile(cmd.Context(), a, &flags, args[0], args[1], cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return flags.print(cmd.OutOrStdout(), r, r.String())
 		},
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -46,6 +47,11 @@ as zeros; with --allow-loss, whatever it holds. Flags stand in front of FILE.`,
 			}
 			if len(args) == 0 {
 				return files("FILE")(cmd, args)
+			}
+			for _, arg := range args[1:] {
+				if strings.HasPrefix(strings.TrimPrefix(arg, "-"), "-") || len(arg) > 1 && arg[0] == '-' && arg[1] > '9' {
+					return usageErrorf("flags stand in front of FILE, and %s does not", arg)
+				}
 			}
 			if len(args) > 2 {
 				return usageErrorf("%q is one argument too many", args[2])
@@ -58,12 +64,9 @@ as zeros; with --allow-loss, whatever it holds. Flags stand in front of FILE.`,
 		DisableFlagsInUseLine: true,
 	}
 	cmd.Flags().SetInterspersed(false) // a SIZE may begin with -
-	cmd.Flags().Var(&flags.output, "output", outputUsage)
+	flags.add(cmd)
 	cmd.Flags().BoolVar(&flags.shrink, "shrink", false, "let the disk become smaller")
 	cmd.Flags().BoolVar(&flags.allowLoss, "allow-loss", false, "with --shrink, lose what falls off and is not zeros")
-	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "tell what the size would be, and change nothing")
-	cmd.Flags().BoolVarP(&flags.progress, "progress", "p", false, "tell on a terminal how far it is")
-	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "say nothing when all is well")
 	return cmd
 }
 
@@ -90,74 +93,47 @@ func newSize(arg string, old int64) (int64, error) {
 	return (n + vhd.SectorSize - 1) / vhd.SectorSize * vhd.SectorSize, nil
 }
 
-// resized is what became of an image.
+// resized is what became of an image, or would.
 type resized struct {
-	Filename string `json:"filename"`
-	Format   string `json:"format"`
-	OldSize  int64  `json:"old-virtual-size"`
-	Size     int64  `json:"virtual-size"`
-	DryRun   bool   `json:"dry-run"`
+	outcome
+	OldSize int64 `json:"old-virtual-size"`
+	Size    int64 `json:"virtual-size"`
 }
 
-func runResize(ctx context.Context, a *app, flags *resizeFlags, name, arg string, stdout, stderr io.Writer) error {
+func resizeFile(ctx context.Context, a *app, flags *resizeFlags, name, arg string, stderr io.Writer) (r resized, err error) {
 	opts := a.options()
 	opts.Writable = !flags.dryRun
 	d, err := vhd.Open(name, &opts)
 	if err != nil {
-		return adviseFormat(name, err)
+		return r, adviseFormat(name, err)
 	}
-	r := resized{Filename: name, Format: formatName, OldSize: d.Size(), DryRun: flags.dryRun}
-	err = r.resize(ctx, d, flags, arg, stderr)
-	if err = errors.Join(err, d.Close()); err != nil {
-		return err
+	defer func() { err = errors.Join(err, d.Close()) }()
+	r = resized{outcome: flags.outcomeOf(name), OldSize: d.Size()}
+	if r.Size, err = newSize(arg, r.OldSize); err != nil {
+		return r, inFile(name, err)
 	}
-	switch {
-	case flags.quiet:
-		return nil
-	case flags.output == outputJSON:
-		return printJSON(stdout, r)
+	if r.Size < r.OldSize && !flags.shrink {
+		return r, hintedError{fmt.Errorf("%s: the disk would become smaller, from %s to %s", name, exactSize(r.OldSize), exactSize(r.Size)),
+			"if that is meant: --shrink"}
 	}
-	fmt.Fprintln(stdout, printable(r.String()))
-	return nil
+	r.Changed = r.Changed && r.Size != r.OldSize
+	progress, end := flags.progressOf(stderr, "resize")
+	defer end()
+	if flags.dryRun {
+		err = inFile(name, r.tryOut(ctx, d, flags.allowLoss, progress))
+	} else {
+		err = d.Resize(ctx, r.Size, vhd.ResizeOptions{AllowLoss: flags.allowLoss, Progress: progress})
+	}
+	if errors.Is(err, vhd.ErrDataLoss) {
+		err = hintedError{err, "shrink the partitions on the disk first, or, if that data may be lost: --allow-loss"}
+	}
+	return r, flags.orInterrupted(name, err, "the disk is as it was")
 }
 
-func (r *resized) String() string {
-	done := "is"
-	if r.DryRun {
-		done = "would be"
-	}
+// String is all in a sentence.
+func (r resized) String() string {
 	if r.Size == r.OldSize {
 		return fmt.Sprintf("%s: the disk has %s already", r.Filename, exactSize(r.Size))
 	}
-	return fmt.Sprintf("%s: the disk %s %s now, and was %s", r.Filename, done, exactSize(r.Size), exactSize(r.OldSize))
-}
-
-func (r *resized) resize(ctx context.Context, d *vhd.Disk, flags *resizeFlags, arg string, stderr io.Writer) (err error) {
-	if r.Size, err = newSize(arg, r.OldSize); err != nil {
-		return inFile(r.Filename, err)
-	}
-	if r.Size < r.OldSize && !flags.shrink {
-		return hintedError{fmt.Errorf("%s: the disk would become smaller, from %s to %s", r.Filename, exactSize(r.OldSize), exactSize(r.Size)),
-			"if that is meant: --shrink"}
-	}
-	if flags.dryRun {
-		return nil
-	}
-	resizeOpts := vhd.ResizeOptions{AllowLoss: flags.allowLoss}
-	if flags.progress {
-		p := newProgress(stderr, "resize", 0)
-		defer p.end()
-		resizeOpts.Progress = func(done, total int64) {
-			p.total = total
-			p.at(done, total)
-		}
-	}
-	err = d.Resize(ctx, r.Size, resizeOpts)
-	switch {
-	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("%s: interrupted, the disk is as it was", r.Filename)
-	case errors.Is(err, vhd.ErrDataLoss):
-		return hintedError{err, "shrink the partitions on the disk first, or, if that data may be lost: --allow-loss"}
-	}
-	return err
+	return fmt.Sprintf(r.done("%s: the disk has %s now, and had %s", "%s: the disk would have %s, and has %s"), r.Filename, exactSize(r.Size), exactSize(r.OldSize))
 }

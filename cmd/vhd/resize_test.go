@@ -17,7 +17,7 @@ func TestResizeTakesASizeOrADifference(t *testing.T) {
 	enter(t)
 	testChain(t)
 	want := vhdtest.SevenZip.Content(t, "base.vhd")
-	require.Equal(t, "base.vhd: the disk is 5 MiB (5242880 bytes) now, and was 4 MiB (4194304 bytes)\n", succeed(t, "resize", "base.vhd", "+1M"))
+	require.Equal(t, "base.vhd: the disk has 5 MiB (5242880 bytes) now, and had 4 MiB (4194304 bytes)\n", succeed(t, "resize", "base.vhd", "+1M"))
 	require.Equal(t, append(want, make([]byte, 1<<20)...), vhdtest.SevenZip.Content(t, "base.vhd"))
 	require.Equal(t, "base.vhd: the disk has 5 MiB (5242880 bytes) already\n", succeed(t, "resize", "base.vhd", "5M"))
 	require.Empty(t, succeed(t, "resize", "-q", "base.vhd", "10G"))
@@ -38,7 +38,8 @@ func TestResizeShrinksOnlyWhenToldTo(t *testing.T) {
 	require.Regexp(t, `^vhd: base.vhd: data would be lost: the first byte that is not zero is at \d+ of the disk, and the new size is 512\nhint: .*--allow-loss\n$`,
 		refuse(t, "resize", "--shrink", "base.vhd", "512"))
 	require.Equal(t, before, readFile(t, "base.vhd"))
-	require.Equal(t, "base.vhd: the disk would be 512 bytes now, and was 4 MiB (4194304 bytes)\n", succeed(t, "resize", "--shrink", "--dry-run", "base.vhd", "512"))
+	require.Equal(t, refuse(t, "resize", "--shrink", "base.vhd", "512"), refuse(t, "resize", "--shrink", "--dry-run", "base.vhd", "512"))
+	require.Equal(t, "base.vhd: the disk would have 512 bytes, and has 4 MiB (4194304 bytes)\n", succeed(t, "resize", "--shrink", "--allow-loss", "--dry-run", "base.vhd", "512"))
 	require.Equal(t, before, readFile(t, "base.vhd"))
 	succeed(t, "resize", "--shrink", "--allow-loss", "base.vhd", "512")
 	require.EqualValues(t, 512, diskSize(t, "base.vhd"))
@@ -47,7 +48,7 @@ func TestResizeShrinksOnlyWhenToldTo(t *testing.T) {
 func TestResizeSpeaksJSON(t *testing.T) {
 	enter(t)
 	testChain(t)
-	require.JSONEq(t, `{"filename": "base.vhd", "format": "vpc", "old-virtual-size": 4194304, "virtual-size": 8388608, "dry-run": false}`,
+	require.JSONEq(t, `{"filename": "base.vhd", "format": "vpc", "old-virtual-size": 4194304, "virtual-size": 8388608, "dry-run": false, "changed": true}`,
 		succeed(t, "resize", "--output", "json", "base.vhd", "8M"))
 }
 
@@ -68,9 +69,17 @@ func TestResizeRefusesWhatIsNoSize(t *testing.T) {
 	require.Equal(t, before, readFile(t, "base.vhd"))
 }
 
+func TestResizeSaysThatFlagsStandInFront(t *testing.T) {
+	for _, args := range [][]string{{"8M", "--dry-run"}, {"--dry-run", "8M"}, {"8M", "-q"}, {"-p", "8M"}} {
+		a := command(t, append([]string{"resize", "base.vhd"}, args...)...)
+		require.Equal(t, exitUsage, a.code)
+		require.Contains(t, a.stderr, "vhd resize: flags stand in front of FILE, and -", args)
+	}
+}
+
 func TestResizeThatIsInterruptedLeavesTheDiskAsItWas(t *testing.T) {
 	enter(t)
 	testChain(t)
-	require.Equal(t, answer{exitError, "", "vhd: base.vhd: interrupted, the disk is as it was\n"}, interrupted(t, "resize", "base.vhd", "8M"))
+	require.Equal(t, answer{exitError, "", "vhd: base.vhd: interrupted: the disk is as it was\n"}, interrupted(t, "resize", "base.vhd", "8M"))
 	require.EqualValues(t, 4<<20, diskSize(t, "base.vhd"))
 }

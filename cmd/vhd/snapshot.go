@@ -3,17 +3,22 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/go-vhd/vhd"
 )
 
+// snapshotFlags are the flags of snapshot.
+type snapshotFlags struct {
+	workFlags
+	blockSize sizeValue
+}
+
 func snapshotCommand(a *app) *cobra.Command {
-	var blockSize sizeValue
+	var flags snapshotFlags
 	cmd := &cobra.Command{
-		Use:   "snapshot [--block-size SIZE] IMAGE NEW",
+		Use:   "snapshot [--block-size SIZE] [--output human|json] [-q] IMAGE NEW",
 		Short: "Keep an image as it is, and go on in a new one",
 		Long: `Make a differencing image NEW on top of IMAGE, which must not be written any
 more from then on: what it holds now is the snapshot. A machine goes on with NEW.
@@ -23,32 +28,45 @@ of another file.`,
 		Example: `  vhd snapshot alice.vhd alice-tuesday.vhd`,
 		Args:    files("IMAGE", "NEW"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkUnits(0, blockSize, vhd.Differencing); err != nil {
+			if err := checkUnits(0, flags.blockSize, vhd.Differencing); err != nil {
 				return err
 			}
-			return runSnapshot(a, args[0], args[1], int64(blockSize), cmd.OutOrStdout())
+			s, err := snapshotFile(a, &flags, args[0], args[1])
+			if err != nil {
+				return err
+			}
+			return flags.print(cmd.OutOrStdout(), s, s.String())
 		},
 		SuggestFor:            []string{"checkpoint", "branch"},
 		DisableFlagsInUseLine: true,
 	}
-	cmd.Flags().Var(&blockSize, "block-size", "what the new image grows by, a power of two (2M)")
+	flags.addOutput(cmd)
+	cmd.Flags().Var(&flags.blockSize, "block-size", "what the new image grows by, a power of two (2M)")
 	return cmd
 }
 
-func runSnapshot(a *app, name, to string, blockSize int64, stdout io.Writer) error {
+// snapshotted is the new image.
+type snapshotted struct {
+	created
+	Chain []string `json:"chain"`
+}
+
+func snapshotFile(a *app, flags *snapshotFlags, name, to string) (s snapshotted, err error) {
 	opts := a.options()
 	opts.Writable = true
 	d, err := vhd.Open(name, &opts)
 	if err != nil {
-		return adviseFormat(name, err)
+		return s, adviseFormat(name, err)
 	}
-	if err := d.Snapshot(to, vhd.CreateOptions{BlockSize: blockSize}); err != nil {
-		return errors.Join(err, d.Close())
+	defer func() { err = errors.Join(err, d.Close()) }()
+	if err := d.Snapshot(to, vhd.CreateOptions{BlockSize: int64(flags.blockSize)}); err != nil {
+		return s, err
 	}
-	size, depth := d.Size(), len(d.Chain())
-	if err := d.Close(); err != nil {
-		return err
-	}
-	fmt.Fprintln(stdout, printable(fmt.Sprintf("%s: differencing disk of %s on top of %s, a chain of %d images", to, humanSize(size), name, depth)))
-	return nil
+	c := created{flags.outcomeOf(to), vhd.Differencing.String(), d.Size(), name}
+	return snapshotted{c, chainNames(d)}, nil
+}
+
+// String is all in a sentence.
+func (s snapshotted) String() string {
+	return fmt.Sprintf("%v, a chain of %d images", s.created, len(s.Chain))
 }
