@@ -2,7 +2,6 @@ package vhd
 
 import (
 	"context"
-	"fmt"
 	"math/bits"
 	"os"
 	"sync/atomic"
@@ -53,19 +52,6 @@ func (m *merge) newBlocks(off, n, size int64, last *int64) (count int64) {
 		}
 	}
 	return count
-}
-
-// checkRoom is why n bytes more find no room where a file is.
-func (d *Disk) checkRoom(name string, n int64) error {
-	s, ok := d.files().(spacer)
-	if !ok || n == 0 {
-		return nil
-	}
-	free, err := s.FreeSpace(name)
-	if err != nil || free >= n {
-		return nil //nolint:nilerr // who can't tell has no say
-	}
-	return inFile(name, fmt.Errorf("%w: %d bytes are needed, and %d are free", ErrNoSpace, n, free))
 }
 
 // changes finds what the merged images hold.

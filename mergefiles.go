@@ -2,14 +2,11 @@ package vhd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -99,74 +96,6 @@ func (d *Disk) parentAmong(ids map[uuid.UUID]string, name string, s *scratch) (p
 		}
 	}
 	return "", nil
-}
-
-// hasFile says whether a file is one of the chain's.
-func (d *Disk) hasFile(name string, info fs.FileInfo) bool {
-	v := d.view()
-	return slices.ContainsFunc(v.chain, func(number int32) bool {
-		l := v.layers[number]
-		own, err := l.file.Stat()
-		return fileName(l, &d.opts) == name || err == nil && os.SameFile(own, info)
-	})
-}
-
-// files is where the images are.
-func (d *Disk) files() FS {
-	if d.opts.FS != nil {
-		return d.opts.FS
-	}
-	return osFS{}
-}
-
-// directories are those that the images are in.
-func (d *Disk) directories() (dirs []string) {
-	v := d.view()
-	for depth := range v.chain {
-		if dir := d.directoryOf(v.at(depth)).dir; !slices.Contains(dirs, dir) {
-			dirs = append(dirs, dir)
-		}
-	}
-	return dirs
-}
-
-// directoryOf is where an image's file is.
-func (d *Disk) directoryOf(l *layer) directory {
-	name := fileName(l, &d.opts)
-	if d.opts.FS == nil {
-		name = filepath.ToSlash(name)
-		return directory{fs: osFS{}, dir: dirOf(name), name: name}
-	}
-	return directory{fs: d.opts.FS, dir: path.Dir(name), name: name}
-}
-
-// removeFile closes and removes an image that nothing leads to any more, unless its
-// name stands for another file by now.
-func (d *Disk) removeFile(l *layer) error {
-	own, err := l.file.Stat()
-	if err = joined(err, closeFile(l.file)); err != nil {
-		return err
-	}
-	dir := d.directoryOf(l)
-	if s, ok := dir.fs.(statter); ok && os.SameFile(own, own) {
-		now, err := s.Stat(dir.name)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, own) {
-			return nil
-		}
-	}
-	return dir.takeBack()
-}
-
-// removeLeaf removes the file of the leaf, which another image is about to take the
-// place of.
-func (d *Disk) removeLeaf(dir directory) error {
-	if err := dir.fs.Remove(dir.name); err != nil {
-		return err
-	}
-	if err := dir.fs.SyncDir(dir.dir); err != nil {
-		return d.breakDown(err) // it may come back, and hide what is written from now on
-	}
-	return nil
 }
 
 // asParentOf is what the image called child is to record of a layer as its parent.

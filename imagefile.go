@@ -1,0 +1,103 @@
+package vhd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+)
+
+// What is known of the files of an open disk's images: under which names they are opened
+// again, where they are, what room there is, and how one goes.
+
+// fileName is the name by which an image of the chain is opened again.
+func fileName(l *layer, opts *Options) string {
+	if opts.FS != nil || l.abs == "" {
+		return l.img.name
+	}
+	return filepath.FromSlash(l.abs)
+}
+
+// files is where the images are.
+func (d *Disk) files() FS {
+	if d.opts.FS != nil {
+		return d.opts.FS
+	}
+	return osFS{}
+}
+
+// directoryOf is where an image's file is.
+func (d *Disk) directoryOf(l *layer) directory {
+	name := fileName(l, &d.opts)
+	if d.opts.FS == nil {
+		name = filepath.ToSlash(name)
+		return directory{fs: osFS{}, dir: dirOf(name), name: name}
+	}
+	return directory{fs: d.opts.FS, dir: path.Dir(name), name: name}
+}
+
+// directories are those that the images are in.
+func (d *Disk) directories() (dirs []string) {
+	v := d.view()
+	for depth := range v.chain {
+		if dir := d.directoryOf(v.at(depth)).dir; !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// hasFile says whether a file is one of the chain's.
+func (d *Disk) hasFile(name string, info fs.FileInfo) bool {
+	v := d.view()
+	return slices.ContainsFunc(v.chain, func(number int32) bool {
+		l := v.layers[number]
+		own, err := l.file.Stat()
+		return fileName(l, &d.opts) == name || err == nil && os.SameFile(own, info)
+	})
+}
+
+// checkRoom is why n bytes more find no room where a file is.
+func (d *Disk) checkRoom(name string, n int64) error {
+	s, ok := d.files().(spacer)
+	if !ok || n == 0 {
+		return nil
+	}
+	free, err := s.FreeSpace(name)
+	if err != nil || free >= n {
+		return nil //nolint:nilerr // who can't tell has no say
+	}
+	return inFile(name, fmt.Errorf("%w: %d bytes are needed, and %d are free", ErrNoSpace, n, free))
+}
+
+// removeFile closes and removes an image that nothing leads to any more, unless its
+// name stands for another file by now.
+func (d *Disk) removeFile(l *layer) error {
+	own, err := l.file.Stat()
+	if err = joined(err, closeFile(l.file)); err != nil {
+		return err
+	}
+	dir := d.directoryOf(l)
+	if s, ok := dir.fs.(statter); ok && os.SameFile(own, own) {
+		now, err := s.Stat(dir.name)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, own) {
+			return nil
+		}
+	}
+	return dir.takeBack()
+}
+
+// removeLeaf removes the file of the leaf, which another image is about to take the
+// place of.
+func (d *Disk) removeLeaf(dir directory) error {
+	if err := dir.fs.Remove(dir.name); err != nil {
+		return err
+	}
+	if err := dir.fs.SyncDir(dir.dir); err != nil {
+		return d.breakDown(err) // it may come back, and hide what is written from now on
+	}
+	return nil
+}
