@@ -263,6 +263,9 @@ func directoryOf(name string, fsys FS) (directory, error) {
 	return directory{fs: osFS{}, dir: dirOf(name), name: name}, nil
 }
 
+// abs is the absolute name of the file.
+func (d directory) abs() string { return absIn(d.fs, d.name) }
+
 // tempSuffix ends the name of a file that is not an image yet. One whose making
 // failed for good may be left.
 const tempSuffix = ".vhd-tmp"

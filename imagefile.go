@@ -13,25 +13,33 @@ import (
 // What is known of the files of an open disk's images: under which names they are opened
 // again, where they are, what room there is, and how one goes.
 
-// fileName is the name by which an image of the chain is opened again.
-func fileName(l *layer, opts *Options) string {
-	if opts.FS != nil || l.abs == "" {
-		return l.img.name
+// nameOf is the name by which an image is opened again, as the caller wrote it or, where
+// that may mean something else by now, the absolute one; empty: it is not known.
+func (o *Options) nameOf(m *Image, abs string) string {
+	if o.FS != nil || abs == "" {
+		return m.name
 	}
-	return filepath.FromSlash(l.abs)
+	return filepath.FromSlash(abs)
 }
 
-// files is where the images are.
-func (d *Disk) files() FS {
-	if d.opts.FS != nil {
-		return d.opts.FS
+// fileName is that of an image of the chain.
+func (d *Disk) fileName(l *layer) string { return d.opts.nameOf(l.img, l.abs) }
+
+// absOf is the absolute name of an image of the chain.
+func (d *Disk) absOf(l *layer) (string, error) {
+	if l.abs != "" {
+		return l.abs, nil
 	}
-	return osFS{}
+	if d.opts.FS != nil {
+		return absIn(d.opts.FS, l.img.name), nil
+	}
+	abs, err := realPath(l.img.name)
+	return filepath.ToSlash(abs), err
 }
 
 // directoryOf is where an image's file is.
 func (d *Disk) directoryOf(l *layer) directory {
-	name := fileName(l, &d.opts)
+	name := d.fileName(l)
 	if d.opts.FS == nil {
 		name = filepath.ToSlash(name)
 		return directory{fs: osFS{}, dir: dirOf(name), name: name}
@@ -56,13 +64,13 @@ func (d *Disk) hasFile(name string, info fs.FileInfo) bool {
 	return slices.ContainsFunc(v.chain, func(number int32) bool {
 		l := v.layers[number]
 		own, err := l.file.Stat()
-		return fileName(l, &d.opts) == name || err == nil && os.SameFile(own, info)
+		return d.fileName(l) == name || err == nil && os.SameFile(own, info)
 	})
 }
 
 // checkRoom is why n bytes more find no room where a file is.
 func (d *Disk) checkRoom(name string, n int64) error {
-	s, ok := d.files().(spacer)
+	s, ok := d.opts.files().(spacer)
 	if !ok || n == 0 {
 		return nil
 	}

@@ -278,7 +278,7 @@ func (m *merge) relink() error {
 	defer d.depths.Unlock()
 	child := d.view().chain[m.depthOf(m.from)-1]
 	depth := m.depthOf(child)
-	p, err := d.asParentOf(fileName(d.served(child), &d.opts), d.served(m.into))
+	p, err := d.asParentOf(d.fileName(d.served(child)), d.served(m.into))
 	if err != nil {
 		return err
 	}

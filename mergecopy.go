@@ -32,7 +32,7 @@ func (m *merge) plan(ctx context.Context) (n int64, err error) {
 	if w := m.receiver.leaf(); w != nil {
 		blocks = max(blocks-int64(len(w.space.freeSlots)), 0)
 		m.blocks = blocks
-		err = m.disk.checkRoom(fileName(m.disk.served(m.into), &m.disk.opts), blocks*w.img.slotSize())
+		err = m.disk.checkRoom(m.disk.fileName(m.disk.served(m.into)), blocks*w.img.slotSize())
 	}
 	return n, err
 }

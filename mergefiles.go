@@ -33,7 +33,7 @@ func (m *merge) refuseOtherChildren(ctx context.Context) error {
 }
 
 func (m *merge) refuseChildrenIn(ctx context.Context, dir string, ids map[uuid.UUID]string) error {
-	entries, err := m.disk.files().ReadDir(dir)
+	entries, err := m.disk.opts.files().ReadDir(dir)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (d *Disk) parentAmongLater(ids map[uuid.UUID]string, name string, s *scratc
 // parentAmong is which of some images is the parent of one that is not in the chain;
 // empty if none is, or it is no image.
 func (d *Disk) parentAmong(ids map[uuid.UUID]string, name string, s *scratch) (parent string, err error) {
-	f, err := d.files().OpenFile(name, os.O_RDONLY, 0)
+	f, err := d.opts.files().OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		if isAbsent(err) {
 			err = nil
@@ -104,7 +104,7 @@ func (d *Disk) asParentOf(child string, l *layer) (*newParent, error) {
 	if err != nil {
 		return nil, err
 	}
-	absolute, relative, err := pathsBetween(child, fileName(l, &d.opts), &d.opts)
+	absolute, relative, err := pathsBetween(child, d.fileName(l), &d.opts)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"path"
-	"path/filepath"
 	"slices"
 
 	"github.com/google/uuid"
@@ -126,7 +124,7 @@ func (r *rebase) prepare(parent string) error {
 // openParents opens the new parents, and makes a disk of them.
 func (r *rebase) openParents(parent string) error {
 	d, leaf := r.disk, r.view.top()
-	name, abs, err := d.nameOf(leaf)
+	abs, err := d.absOf(leaf)
 	if err != nil {
 		return err
 	}
@@ -136,7 +134,7 @@ func (r *rebase) openParents(parent string) error {
 	}
 	opts := CreateOptions{Options: d.opts, Parent: parent}
 	opts.NoParents = false
-	r.parents = creation{name: name, opts: &opts}
+	r.parents = creation{name: d.opts.nameOf(leaf.img, abs), opts: &opts}
 	r.parents.chain.above = &link{img: leaf.img, file: leaf.file, info: info, abs: abs}
 	if err := r.parents.openParent(); err != nil {
 		return err
@@ -154,19 +152,6 @@ func (r *rebase) openParents(parent string) error {
 	}
 	r.under = r.below.view()
 	return r.findShared()
-}
-
-// nameOf is the name by which a layer's image is opened again, and its absolute
-// one.
-func (d *Disk) nameOf(l *layer) (name, abs string, err error) {
-	if d.opts.FS != nil {
-		return l.img.name, path.Join("/", l.img.name), nil
-	}
-	if l.abs != "" {
-		return filepath.FromSlash(l.abs), l.abs, nil
-	}
-	name, err = realPath(l.img.name)
-	return name, filepath.ToSlash(name), err
 }
 
 // findShared finds out which images the disk has open already: there, what is at

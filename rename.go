@@ -128,14 +128,6 @@ func (r *renaming) directoryOf(name string) (directory, error) {
 	return c.directory()
 }
 
-// abs is the absolute name of what has the name in the directory.
-func (r *renaming) abs(d directory) string {
-	if r.opts.FS != nil {
-		return path.Join("/", d.name)
-	}
-	return d.name
-}
-
 // lockImage opens the image, which need not be writable, and keeps all others out.
 func (r *renaming) lockImage() error {
 	c := chain{opts: &r.opts.Options}
@@ -150,7 +142,7 @@ func (r *renaming) lockImage() error {
 	if err != nil {
 		return joined(err, closeFile(f))
 	}
-	l.abs = r.abs(r.from)
+	l.abs = r.from.abs()
 	r.image = l
 	return nil
 }
@@ -252,7 +244,7 @@ func (r *renaming) prepare() error {
 // parent that is not found will not be found afterwards either.
 func (r *renaming) prepareSelf() error {
 	img := r.image.img
-	if img.footer.Type != Differencing || dirOf(r.abs(r.from)) == dirOf(r.abs(r.to)) {
+	if img.footer.Type != Differencing || dirOf(r.from.abs()) == dirOf(r.to.abs()) {
 		return nil
 	}
 	opts := r.opts.Options
@@ -264,10 +256,7 @@ func (r *renaming) prepareSelf() error {
 	if err != nil {
 		return err
 	}
-	name := parent.img.name
-	if r.opts.FS == nil {
-		name = filepath.FromSlash(parent.abs)
-	}
+	name := r.opts.nameOf(parent.img, parent.abs)
 	c := &referrer{name: r.old, found: &kin{name: r.old, info: r.image.info, parentID: img.header.ParentID}}
 	if c.former, err = r.reference(r.old, name, img); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 )
 
@@ -119,10 +118,7 @@ func (s *snapshot) take() error {
 		return inFile(s.name, err)
 	}
 	if err == nil {
-		made.abs = dir.name
-		if s.opts.FS != nil { // whose names may begin anywhere
-			made.abs = path.Join("/", dir.name)
-		}
+		made.abs = dir.abs()
 		err = s.putOnTop(made)
 	}
 	if err != nil {

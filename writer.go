@@ -46,7 +46,7 @@ func (d *Disk) openLower(depth int) (*lowerWriter, error) {
 func (v *view) writerOf(depth int, opts *Options) (*Disk, error) {
 	c := chain{opts: opts}
 	l := v.at(depth)
-	leaf, err := c.openLeaf(fileName(l, opts))
+	leaf, err := c.openLeaf(opts.nameOf(l.img, l.abs))
 	if err != nil {
 		return nil, err
 	}
