@@ -104,11 +104,7 @@ func (d *Disk) asParentOf(child string, l *layer) (*newParent, error) {
 	if err != nil {
 		return nil, err
 	}
-	absolute, relative, err := pathsBetween(child, d.fileName(l), &d.opts)
-	if err != nil {
-		return nil, err
-	}
-	return &newParent{id: l.img.footer.ID, modified: info.ModTime(), absolute: absolute, relative: relative}, nil
+	return newParentOf(child, d.fileName(l), l.img.footer.ID, info.ModTime(), &d.opts)
 }
 
 // mergeToFile makes a new image of what Chain()[from] to Chain()[into] hold.

@@ -146,13 +146,6 @@ func (k *kin) openAlone(opts Options) (*Disk, error) {
 	return d, nil
 }
 
-// pathsBetween are the paths that the image called child stores of one called
-// parent.
-func pathsBetween(child, parent string, opts *Options) (absolute, relative string, err error) {
-	c := creation{name: child, opts: &CreateOptions{Options: *opts, Parent: parent}}
-	return c.parentPaths()
-}
-
 // refer makes the leaf, whose parent stays the same, refer to it by other paths.
 func (d *Disk) refer(p *newParent) error {
 	d.syncs.syncMu.Lock()

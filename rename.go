@@ -300,8 +300,7 @@ func (r *renaming) prepareChild(c *referrer) (err error) {
 // reference is what the image called child, whose structures are img, is to record
 // of its parent once both have these names.
 func (r *renaming) reference(child, parent string, img *Image) (*newParent, error) {
-	absolute, relative, err := pathsBetween(child, parent, &r.opts.Options)
-	return &newParent{id: img.header.ParentID, modified: img.header.ParentTime, absolute: absolute, relative: relative}, err
+	return newParentOf(child, parent, img.header.ParentID, img.header.ParentTime, &r.opts.Options)
 }
 
 // announce has all refer to both names of the image: the relative path is that of

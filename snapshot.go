@@ -136,12 +136,8 @@ func (s *snapshot) describeParent() error {
 	if err != nil {
 		return err
 	}
-	absolute, relative, err := s.parentPaths()
-	if err != nil {
-		return err
-	}
-	s.image.parent = &newParent{id: leaf.img.footer.ID, modified: info.ModTime(), absolute: absolute, relative: relative}
-	return nil
+	s.image.parent, err = s.newParent(leaf.img.footer.ID, info.ModTime())
+	return err
 }
 
 // putOnTop makes the new image the leaf.
