@@ -58,13 +58,17 @@ func (d *Disk) directories() (dirs []string) {
 	return dirs
 }
 
-// hasFile says whether a file is one of the chain's.
-func (d *Disk) hasFile(name string, info fs.FileInfo) bool {
+// hasFile says whether a file is one of the chain's, by its absolute name or as one of the
+// operating system's.
+func (d *Disk) hasFile(abs string, info fs.FileInfo) bool {
 	v := d.view()
 	return slices.ContainsFunc(v.chain, func(number int32) bool {
 		l := v.layers[number]
+		if name, err := d.absOf(l); err == nil && name == abs {
+			return true
+		}
 		own, err := l.file.Stat()
-		return d.fileName(l) == name || err == nil && os.SameFile(own, info)
+		return err == nil && os.SameFile(own, info)
 	})
 }
 

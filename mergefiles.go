@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path"
-	"strings"
 
 	"github.com/google/uuid"
 )
@@ -33,69 +30,36 @@ func (m *merge) refuseOtherChildren(ctx context.Context) error {
 }
 
 func (m *merge) refuseChildrenIn(ctx context.Context, dir string, ids map[uuid.UUID]string) error {
-	entries, err := m.disk.opts.files().ReadDir(dir)
+	f, err := newFolder(dir, &m.disk.opts, "/")
 	if err != nil {
 		return err
 	}
-	var s scratch
-	for _, e := range entries {
-		if err := ctx.Err(); err != nil {
+	defer f.release()
+	return f.eachChild(ctx, true, m.disk.hasFile, func(k *kin) error {
+		if parentAmong(ids, k) == "" {
+			return nil
+		}
+		m.disk.depths.Lock() // once no snapshot is on its way any more: what it makes is no other child
+		defer m.disk.depths.Unlock()
+		again, err := f.child(k.abs, m.disk.hasFile)
+		if err != nil || again == nil {
 			return err
 		}
-		if e.Type()&(fs.ModeDir|fs.ModeNamedPipe|fs.ModeDevice|fs.ModeSocket) != 0 || strings.HasSuffix(e.Name(), tempSuffix) {
-			continue
+		if parent := parentAmong(ids, again); parent != "" {
+			return inFile(parent, fmt.Errorf("%w: %s", ErrOtherChildren, k.name))
 		}
-		name := path.Join(dir, e.Name())
-		parent, err := m.disk.parentAmong(ids, name, &s)
-		if err == nil && parent != "" {
-			parent, err = m.disk.parentAmongLater(ids, name, &s)
-		}
-		if err != nil {
-			return inFile(name, err) // it may be one
-		}
-		if parent != "" {
-			return inFile(parent, fmt.Errorf("%w: %s", ErrOtherChildren, name))
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
-// parentAmongLater is parentAmong once no snapshot is on its way any more: what it makes
-// is no other child.
-func (d *Disk) parentAmongLater(ids map[uuid.UUID]string, name string, s *scratch) (parent string, err error) {
-	d.depths.Lock()
-	defer d.depths.Unlock()
-	return d.parentAmong(ids, name, s)
-}
-
-// parentAmong is which of some images is the parent of one that is not in the chain;
-// empty if none is, or it is no image.
-func (d *Disk) parentAmong(ids map[uuid.UUID]string, name string, s *scratch) (parent string, err error) {
-	f, err := d.opts.files().OpenFile(name, os.O_RDONLY, 0)
-	if err != nil {
-		if isAbsent(err) {
-			err = nil
-		}
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() || d.hasFile(name, info) {
-		return "", err
-	}
-	img, err := readImage(name, f, info.Size(), s)
-	if isFormatError(err) {
-		return "", nil
-	}
-	if err != nil || img.footer.Type != Differencing {
-		return "", err
-	}
+// parentAmong is which of some images is the parent of one; empty if none is.
+func parentAmong(ids map[uuid.UUID]string, k *kin) string {
 	for id, parent := range ids {
-		if img.namesParent(id) {
-			return parent, nil
+		if k.img.namesParent(id) {
+			return parent
 		}
 	}
-	return "", nil
+	return ""
 }
 
 // asParentOf is what the image called child is to record of a layer as its parent.

@@ -139,7 +139,7 @@ func (t *treeRebase) scanOne(dir string) (dirs []string, err error) {
 }
 
 func (t *treeRebase) add(abs string) {
-	k, err := t.folder.look(abs)
+	k, err := t.folder.look(abs, nil)
 	if err != nil {
 		t.report(abs, err)
 	}

@@ -173,32 +173,18 @@ func (r *renaming) findChildren() error {
 }
 
 func (r *renaming) findChildrenIn(f *folder) error {
-	entries, err := f.list(f.dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := r.ctx.Err(); err != nil {
-			return err
-		}
-		if !e.Type().IsRegular() {
-			continue
-		}
-		k, err := f.look(joinName(f.dir, []string{e.Name()}))
-		if isFormatError(err) || err == nil && (k == nil || !k.isChild || k.is(r.image.abs, r.image.info)) {
-			continue
-		}
-		if err != nil {
-			return inFile(e.Name(), err) // it may be one
-		}
-		if isChild, err := r.isChild(k); err != nil {
-			return err
-		} else if isChild {
+	return f.eachChild(r.ctx, false, r.isImage, func(k *kin) error {
+		isChild, err := r.isChild(k)
+		if isChild {
 			r.children = append(r.children, &referrer{name: k.name, found: k})
 		}
-	}
-	return nil
+		return err
+	})
 }
+
+// isImage says whether a file is the image that is renamed, by its absolute name or as one
+// of the operating system's.
+func (r *renaming) isImage(abs string, info fs.FileInfo) bool { return r.image.is(abs, info) }
 
 // isChild says whether an image finds the one that is renamed as its parent, or
 // names it and could not open it now, as outside Root.
@@ -211,7 +197,7 @@ func (r *renaming) isChild(k *kin) (bool, error) {
 	parent, err := findParentOf(k.name, opts)
 	switch {
 	case err == nil:
-		return parent.abs == r.image.abs || os.SameFile(parent.info, r.image.info), nil
+		return r.isImage(parent.abs, parent.info), nil
 	case !isLost(err):
 		return false, err
 	}
