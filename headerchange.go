@@ -321,18 +321,11 @@ func (d *Disk) reloadLeaf() error {
 
 func (d *Disk) reloaded() (*view, error) {
 	before := d.view()
-	former := before.top()
-	info, err := former.file.Stat()
+	l, err := before.top().reread(int(before.top().number), d.cache)
 	if err != nil {
 		return nil, err
 	}
-	img, err := readImage(former.img.name, former.file, info.Size(), new(scratch))
-	if err != nil {
-		return nil, err
-	}
-	l := newLayer(int(former.number), img, former.file, d.cache)
-	l.abs = former.abs
-	after := before.with(l, img.footer.CurrentSize)
+	after := before.with(l, l.img.footer.CurrentSize)
 	if before.leaf != nil {
 		after.leaf, err = newLeaf(l)
 	}

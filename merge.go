@@ -206,35 +206,36 @@ func (m *merge) fill(ctx context.Context) error {
 func (m *merge) renew() error {
 	m.disk.depths.Lock()
 	defer m.disk.depths.Unlock()
-	depth := m.depthOf(m.into) - 1
-	if depth == 0 {
-		return m.renewUnder(m.disk)
-	}
-	above := m.disk.view().chain[depth]
-	w, err := m.disk.openLower(depth)
-	if err != nil {
-		return err
-	}
-	return joined(joined(m.renewUnder(w.Disk), w.close()), m.disk.rereadLayer(above))
-}
-
-// renewUnder is renew, above being the disk whose leaf is right above the receiving
-// image.
-func (m *merge) renewUnder(above *Disk) error {
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return err
 	}
-	return above.changeHeader(func(c *headerChange) error {
+	return m.changeAbove(m.into, func(c *headerChange) error {
 		c.header.ParentID = id
 		if err := c.show(); err != nil {
 			return err
 		}
 		if err := m.setID(id); err != nil {
-			return above.breakDown(err) // which of the two headers is right has to be found out
+			return c.disk.breakDown(err) // which of the two headers is right has to be found out
 		}
 		return c.finish()
 	})
+}
+
+// changeAbove lets do change the header of the image right above a layer: of the leaf, or
+// of one that is opened for writing meanwhile. The lock of depths is held.
+func (m *merge) changeAbove(number int32, do func(c *headerChange) error) error {
+	d := m.disk
+	depth := m.depthOf(number) - 1
+	if depth == 0 {
+		return d.changeHeader(do)
+	}
+	above := d.view().chain[depth]
+	w, err := d.openLower(depth)
+	if err != nil {
+		return err
+	}
+	return joined(joined(w.changeHeader(do), w.close()), d.rereadLayer(above))
 }
 
 // setID makes id the receiving image's identifier.
@@ -276,29 +277,18 @@ func (m *merge) relink() error {
 	d := m.disk
 	d.depths.Lock()
 	defer d.depths.Unlock()
-	child := d.view().chain[m.depthOf(m.from)-1]
-	depth := m.depthOf(child)
-	p, err := d.asParentOf(d.fileName(d.served(child)), d.served(m.into))
+	child := d.view().at(m.depthOf(m.from) - 1)
+	p, err := d.asParentOf(d.fileName(child), d.served(m.into))
 	if err != nil {
 		return err
 	}
-	name := func(c *headerChange) error {
+	err = m.changeAbove(m.from, func(c *headerChange) error {
 		if err := c.nameParent(p); err != nil {
 			return err
 		}
 		return c.apply()
-	}
-	if depth == 0 {
-		if err := d.changeHeader(name); err != nil {
-			return err
-		}
-		return m.leave()
-	}
-	w, err := d.openLower(depth)
+	})
 	if err != nil {
-		return err
-	}
-	if err := joined(joined(w.changeHeader(name), w.close()), d.rereadLayer(child)); err != nil {
 		return err
 	}
 	return m.leave()
