@@ -257,6 +257,19 @@ func (d *Disk) writeBATSectors(blocks []epochBlock) (n int, err error) {
 	return n, inPart("BAT", off, err)
 }
 
+// alone lets do work while nobody else reads or writes tables, or syncs, unless the disk
+// can't be used by now.
+func (d *Disk) alone(do func() error) error {
+	d.syncs.syncMu.Lock()
+	defer d.syncs.syncMu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	return do()
+}
+
 // finish syncs a disk that is being closed, and gives back what was kept for
 // growth.
 func (d *Disk) finish() error {

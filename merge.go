@@ -282,13 +282,7 @@ func (m *merge) relink() error {
 	if err != nil {
 		return err
 	}
-	err = m.changeAbove(m.from, func(c *headerChange) error {
-		if err := c.nameParent(p); err != nil {
-			return err
-		}
-		return c.apply()
-	})
-	if err != nil {
+	if err := m.changeAbove(m.from, func(c *headerChange) error { return c.changeParent(p) }); err != nil {
 		return err
 	}
 	return m.leave()
@@ -352,42 +346,51 @@ func (m *merge) catchUp(ctx context.Context, copyWindow func(buf []byte, off, n 
 	return nil
 }
 
-// becomeLeaf is the end of handOver, while nobody writes. The file of the former
-// leaf is gone before anybody does again: it would hide what is written then. Done says
-// that the receiving image is the leaf.
+// becomeLeaf is the end of handOver, while nobody writes. Done says that the receiving
+// image is the leaf.
 func (m *merge) becomeLeaf(ctx context.Context) (merged []*layer, done bool, err error) {
+	err = m.disk.alone(func() error {
+		if m.depthOf(m.from) != 0 {
+			return nil
+		}
+		l, w, err := m.prepareLeaf(ctx)
+		if err == nil {
+			merged, done, err = m.takeOver(l, w)
+		}
+		return err
+	})
+	return merged, done, err
+}
+
+// prepareLeaf makes the receiving image whole, and what the disk is to know of it as its
+// leaf; w is of a disk with blocks what a writer knows.
+func (m *merge) prepareLeaf(ctx context.Context) (l *layer, w *leaf, err error) {
 	d := m.disk
-	d.syncs.syncMu.Lock()
-	defer d.syncs.syncMu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.usable(); err != nil {
-		return nil, false, err
-	}
-	if m.depthOf(m.from) != 0 {
-		return nil, false, nil
-	}
 	if err := d.flush(heldLock{}); err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	if err := m.catchUp(ctx, m.copyWindowHeld); err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	if err := m.receiver.finish(); err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	v := d.view()
-	l, err := m.receiver.view().top().reread(len(v.layers), d.cache)
-	if err != nil {
-		return nil, false, err
+	if l, err = m.receiver.view().top().reread(len(v.layers), d.cache); err != nil {
+		return nil, nil, err
 	}
 	l.abs = v.layers[m.into].abs
-	var w *leaf
 	if l.table != nil {
-		if w, err = newLeaf(l); err != nil {
-			return nil, false, err
-		}
+		w, err = newLeaf(l)
 	}
+	return l, w, err
+}
+
+// takeOver puts the receiving image in place of the leaf. The file of the former one is
+// gone before anybody writes again: it would hide what is written then.
+func (m *merge) takeOver(l *layer, w *leaf) (merged []*layer, done bool, err error) {
+	d := m.disk
+	v := d.view()
 	leaf := d.directoryOf(v.top())
 	if removesOpenFiles {
 		if err := d.removeLeaf(leaf); err != nil {

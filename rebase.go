@@ -422,12 +422,9 @@ func (d *Disk) readMapped(m *blockMap, p []byte, sector int64) error {
 
 // change names the new parent in the leaf, and puts the new chain in place of the
 // old one. What was copied is durable before the header says so.
-func (r *rebase) change() error {
-	d := r.disk
-	d.syncs.syncMu.Lock()
-	defer d.syncs.syncMu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (r *rebase) change() error { return r.disk.alone(r.changeAlone) }
+
+func (r *rebase) changeAlone() error {
 	if err := r.goesOn(); err != nil {
 		return err
 	}
@@ -438,7 +435,11 @@ func (r *rebase) change() error {
 			}
 		}
 	}
-	if err := d.changeParent(r.ref); err != nil {
+	c, err := r.disk.newHeaderChange()
+	if err == nil {
+		err = c.changeParent(r.ref)
+	}
+	if err != nil {
 		return err
 	}
 	r.replaceChain()

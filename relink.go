@@ -48,14 +48,7 @@ func (k *kin) openAlone(opts Options) (*Disk, error) {
 
 // refer makes the leaf, whose parent stays the same, refer to it by other paths.
 func (d *Disk) refer(p *newParent) error {
-	d.syncs.syncMu.Lock()
-	defer d.syncs.syncMu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.usable(); err != nil {
-		return err
-	}
-	return d.explain(d.changeParent(p))
+	return d.explain(d.changeHeader(func(c *headerChange) error { return c.changeParent(p) }))
 }
 
 // referable is why the leaf can't refer to a parent like p.

@@ -90,13 +90,12 @@ func (s *snapshot) take() error {
 	d := s.disk
 	d.depths.Lock()
 	defer d.depths.Unlock()
-	d.syncs.syncMu.Lock()
-	defer d.syncs.syncMu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.usable(); err != nil {
-		return err
-	}
+	return d.alone(s.takeAlone)
+}
+
+// takeAlone is take while nobody else is at work.
+func (s *snapshot) takeAlone() error {
+	d := s.disk
 	if err := s.fits(); err != nil { // there may have been another snapshot meanwhile
 		return inFile(s.name, err)
 	}
