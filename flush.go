@@ -148,7 +148,7 @@ func (d *Disk) returnEpoch(mu sync.Locker, e *epoch) {
 	w := d.leaf()
 	for _, b := range e.blocks {
 		b.block.flushing = false
-		w.touch(b.block, b.dirtyFrom*bitsPerSector, (b.dirtyTo-b.dirtyFrom)*bitsPerSector)
+		w.markDirty(b.block, b.dirtyFrom*bitsPerSector, (b.dirtyTo-b.dirtyFrom)*bitsPerSector)
 	}
 	w.freed, w.nflushing = append(w.freed, e.freed...), 0
 }

@@ -234,17 +234,17 @@ func (r *rebase) watch() error {
 	if err := r.goesOn(); err != nil {
 		return err
 	}
-	if r.view.leaf.changed != nil {
+	if r.view.leaf.shrunk != nil {
 		return fmt.Errorf("%w: it gets another parent already", ErrLocked)
 	}
-	r.view.leaf.changed = map[int64]bool{}
+	r.view.leaf.shrunk = map[int64]bool{}
 	return nil
 }
 
 func (r *rebase) unwatch() {
 	r.disk.mu.Lock()
 	defer r.disk.mu.Unlock()
-	r.view.leaf.changed = nil
+	r.view.leaf.shrunk = nil
 }
 
 // copyAll copies to the leaf all sectors that read otherwise with the new parents. It
@@ -262,7 +262,7 @@ func (r *rebase) copyAll(ctx context.Context) error {
 	}
 	const rounds, few = 4, 64
 	for range rounds {
-		again := r.takeChanged()
+		again := r.takeShrunk()
 		if len(again) <= few {
 			return r.putBack(again)
 		}
@@ -292,26 +292,26 @@ func (r *rebase) copyNext(ctx context.Context, window int64) error {
 	return r.copyWindow(window)
 }
 
-// takeChanged returns the windows of the blocks that may have lost sectors, in
+// takeShrunk returns the windows of the blocks that may have lost sectors, in
 // order, and forgets them.
-func (r *rebase) takeChanged() []int64 {
+func (r *rebase) takeShrunk() []int64 {
 	r.disk.mu.Lock()
 	defer r.disk.mu.Unlock()
-	return r.windowsOfChanged()
+	return r.windowsOfShrunk()
 }
 
-// windowsOfChanged is takeChanged for who holds the disk's lock.
-func (r *rebase) windowsOfChanged() []int64 {
+// windowsOfShrunk is takeShrunk for who holds the disk's lock.
+func (r *rebase) windowsOfShrunk() []int64 {
 	w := r.view.leaf
 	var windows []int64
 	size := w.img.header.BlockSize
-	for block := range w.changed {
+	for block := range w.shrunk {
 		first, end := block*size, min((block+1)*size, r.view.size)
 		for window := first / windowSize; window*windowSize < end; window++ {
 			windows = append(windows, window)
 		}
 	}
-	clear(w.changed)
+	clear(w.shrunk)
 	slices.Sort(windows)
 	return slices.Compact(windows)
 }
@@ -328,7 +328,7 @@ func (r *rebase) putBack(windows []int64) error {
 		size := w.img.header.BlockSize
 		end := min((window+1)*windowSize, r.view.size)
 		for block := window * windowSize / size; block*size < end; block++ {
-			w.changed[block] = true
+			w.shrunk[block] = true
 		}
 	}
 	return nil
@@ -428,8 +428,8 @@ func (r *rebase) changeAlone() error {
 	if err := r.goesOn(); err != nil {
 		return err
 	}
-	if r.view.leaf.changed != nil {
-		for _, window := range r.windowsOfChanged() {
+	if r.view.leaf.shrunk != nil {
+		for _, window := range r.windowsOfShrunk() {
 			if err := r.copyWindow(window); err != nil {
 				return err
 			}
