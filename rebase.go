@@ -1,11 +1,9 @@
 package vhd
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
-	"iter"
 	"os"
 	"slices"
 
@@ -20,7 +18,7 @@ type RebaseOptions struct {
 	Unsafe bool
 
 	// Progress, if it is set, is told now and then how many bytes of the disk are
-	// compared. It holds up the work while it runs.
+	// compared. It holds up the work while it runs, and must not change the chain.
 	Progress func(done, total int64)
 }
 
@@ -380,34 +378,12 @@ func (r *rebase) copyDiffering(before, after *blockMap, sector, n int64) error {
 	if err := r.below.readMapped(after, q, sector); err != nil {
 		return err
 	}
-	for from, to := range differing(p, q) {
+	for from, to := range runsOf(false, p, q) {
 		if _, err := d.writeWhole(content{p: p[from:to]}, sector+int64(from/SectorSize)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// differing yields the runs of sectors that differ, from and to, bytes.
-func differing(p, q []byte) iter.Seq2[int, int] {
-	return func(yield func(from, to int) bool) {
-		from := -1
-		for at := 0; at < len(p); at += SectorSize {
-			same := bytes.Equal(p[at:at+SectorSize], q[at:at+SectorSize])
-			switch {
-			case !same && from < 0:
-				from = at
-			case same && from >= 0:
-				if !yield(from, at) {
-					return
-				}
-				from = -1
-			}
-		}
-		if from >= 0 {
-			yield(from, len(p))
-		}
-	}
 }
 
 // readMapped reads sectors of one window as a map has them.
