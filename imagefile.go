@@ -72,6 +72,61 @@ func (d *Disk) hasFile(abs string, info fs.FileInfo) bool {
 	})
 }
 
+// roomNeeded is what the file of a disk's leaf takes more than it does, for what is to be
+// written: pieces, each behind the one before.
+type roomNeeded struct {
+	disk   *Disk
+	behind int64 // what was counted, of a disk without blocks
+	bytes  int64
+	block  int64 // the next one that was not counted
+	absent int64 // blocks that have to come
+}
+
+// add counts n bytes at off, which may be behind the disk's end.
+func (r *roomNeeded) add(off, n int64) {
+	v := r.disk.view()
+	if v.leaf == nil {
+		r.addHoles(max(off/holeUnit*holeUnit, r.behind), roundUp(off+n, holeUnit))
+		return
+	}
+	m := v.leaf.img
+	for block := max(off/m.header.BlockSize, r.block); block*m.header.BlockSize < off+n; block++ {
+		if block >= m.nblocks || v.firstBlock(v.chain[0], block, block+1) > block {
+			r.absent++
+		}
+		r.block = block + 1
+	}
+}
+
+// addHoles counts what is a hole in the file of a fixed disk, or behind its end.
+func (r *roomNeeded) addHoles(from, to int64) {
+	if r.behind = max(r.behind, to); from >= to {
+		return
+	}
+	l := r.disk.view().top()
+	r.bytes += to - from
+	for data, end := range dataOf(l.data, from, min(to, l.img.footerOff)) {
+		r.bytes -= end - data
+	}
+}
+
+// blocks is how many have to come for which the file has no place.
+func (r *roomNeeded) blocks() int64 {
+	if w := r.disk.leaf(); w != nil {
+		return max(r.absent-int64(len(w.space.freeSlots)), 0)
+	}
+	return 0
+}
+
+// check is why there is no room for all of it.
+func (r *roomNeeded) check() error {
+	n := r.bytes
+	if w := r.disk.leaf(); w != nil {
+		n = r.blocks() * w.img.slotSize()
+	}
+	return r.disk.checkRoom(r.disk.fileName(r.disk.view().top()), n)
+}
+
 // checkRoom is why n bytes more find no room where a file is.
 func (d *Disk) checkRoom(name string, n int64) error {
 	s, ok := d.opts.files().(spacer)

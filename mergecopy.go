@@ -9,9 +9,7 @@ import (
 
 // plan finds out how many bytes are to be written, and whether there is room.
 func (m *merge) plan(ctx context.Context) (n int64, err error) {
-	size := m.receiver.Size()
-	var blocks int64 // that come to the receiving image
-	last := int64(-1)
+	r := roomNeeded{disk: m.receiver.Disk}
 	for window := int64(0); window*windowSize < m.size; window++ {
 		if err := ctx.Err(); err != nil {
 			return 0, err
@@ -25,33 +23,12 @@ func (m *merge) plan(ctx context.Context) (n int64, err error) {
 			off, length := window*windowSize+int64(e.start)*SectorSize, int64(e.end-e.start)*SectorSize
 			n += length
 			if e.layer != hole {
-				blocks += m.newBlocks(off, length, size, &last)
+				r.add(off, length)
 			}
 		}
 	}
-	if w := m.receiver.leaf(); w != nil {
-		blocks = max(blocks-int64(len(w.space.freeSlots)), 0)
-		m.blocks = blocks
-		err = m.disk.checkRoom(m.disk.fileName(m.disk.served(m.into)), blocks*w.img.slotSize())
-	}
-	return n, err
-}
-
-// newBlocks counts the blocks that n bytes at off need and the receiving image, of
-// size bytes, does not have, but for those up to last, which were counted.
-func (m *merge) newBlocks(off, n, size int64, last *int64) (count int64) {
-	w := m.receiver.leaf()
-	if w == nil {
-		return 0
-	}
-	blockSize := w.img.header.BlockSize
-	for block := max(off/blockSize, *last+1); block*blockSize < off+n; block++ {
-		*last = block
-		if block*blockSize >= size || w.table.firstBlock(block, block+1) > block {
-			count++
-		}
-	}
-	return count
+	m.blocks = r.blocks()
+	return n, r.check()
 }
 
 // changes finds what the merged images hold.

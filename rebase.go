@@ -2,6 +2,7 @@ package vhd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -44,7 +45,8 @@ type RebaseOptions struct {
 // After a failure the disk goes on with the former parent, unless the error matches
 // [ErrBroken]; some sectors may have been copied. Without a former parent to compare
 // with, another one is ErrParentNotFound. A parent that is the leaf, or stands on
-// it, is ErrChainLoop; a disk that is no differencing one, [fs.ErrInvalid]. A disk that was opened
+// it, is ErrChainLoop; a disk that is no differencing one, [fs.ErrInvalid]; that the file system
+// has too little room for what has to be copied, where it can tell, ErrNoSpace. A disk that was opened
 // by OpenChain, which does not know where its images are, and a header whose eight
 // locators are all of unknown kinds are ErrUnsupported. Other errors about the parent are those of Open.
 func (d *Disk) Rebase(parent string, opts RebaseOptions) error {
@@ -193,6 +195,9 @@ func (r *rebase) run(ctx context.Context) error {
 		}
 		defer r.unwatch()
 		r.buf, r.other = make([]byte, bulkBuffer), make([]byte, bulkBuffer)
+		if err := r.checkRoom(ctx); err != nil {
+			return err
+		}
 		if err := r.copyAll(ctx); err != nil {
 			return err
 		}
@@ -243,6 +248,55 @@ func (r *rebase) unwatch() {
 	r.disk.mu.Lock()
 	defer r.disk.mu.Unlock()
 	r.view.leaf.shrunk = nil
+}
+
+// checkRoom is why the sectors that are to be copied find no room, as far as can be told
+// beforehand. What is elsewhere with the new parents may be the same there, and that is
+// looked at only if there is not room for all of it.
+func (r *rebase) checkRoom(ctx context.Context) error {
+	if _, ok := r.disk.opts.files().(spacer); !ok {
+		return nil
+	}
+	err := r.count(ctx, func(room *roomNeeded, window int64) error {
+		return r.eachElsewhere(window, func(_, _ *blockMap, sector, n int64) error {
+			room.add(sector*SectorSize, n*SectorSize)
+			return nil
+		})
+	})
+	if !errors.Is(err, ErrNoSpace) {
+		return err
+	}
+	return r.count(ctx, func(room *roomNeeded, window int64) error {
+		return r.eachDiffering(window, func(p []byte, sector int64) error {
+			room.add(sector*SectorSize, int64(len(p)))
+			return nil
+		})
+	})
+}
+
+// count has one count what each window needs, and is why there is not room for that.
+func (r *rebase) count(ctx context.Context, one func(room *roomNeeded, window int64) error) error {
+	room := roomNeeded{disk: r.disk}
+	for window := int64(0); window*windowSize < r.view.size; window++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.countWindow(window, &room, one); err != nil {
+			return err
+		}
+	}
+	r.disk.mu.RLock()
+	defer r.disk.mu.RUnlock()
+	return room.check()
+}
+
+func (r *rebase) countWindow(window int64, room *roomNeeded, one func(room *roomNeeded, window int64) error) error {
+	r.disk.mu.Lock()
+	defer r.disk.mu.Unlock()
+	if err := r.goesOn(); err != nil {
+		return err
+	}
+	return one(room, window)
 }
 
 // copyAll copies to the leaf all sectors that read otherwise with the new parents. It
@@ -335,11 +389,40 @@ func (r *rebase) putBack(windows []int64) error {
 // copyWindow copies the sectors of a window that the leaf does not hold and that read
 // otherwise with the new parents. The disk's lock is held.
 func (r *rebase) copyWindow(window int64) error {
-	d := r.disk
-	defer d.publishChanges()
-	before, _ := r.before.build(d.view(), window, 0)
+	defer r.disk.publishChanges()
+	return r.eachDiffering(window, func(p []byte, sector int64) error {
+		_, err := r.disk.writeWhole(content{p: p}, sector)
+		return err
+	})
+}
+
+// eachDiffering calls do for the sectors of a window that the leaf does not hold and that
+// read otherwise with the new parents, with what they hold.
+func (r *rebase) eachDiffering(window int64, do func(p []byte, sector int64) error) error {
+	return r.eachElsewhere(window, func(before, after *blockMap, sector, n int64) error {
+		p, q := r.buf[:n*SectorSize], r.other[:n*SectorSize]
+		if err := r.disk.readMapped(before, p, sector); err != nil {
+			return err
+		}
+		if err := r.below.readMapped(after, q, sector); err != nil {
+			return err
+		}
+		for from, to := range runsOf(false, p, q) {
+			if err := do(p[from:to], sector+int64(from/SectorSize)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// eachElsewhere calls do for the sectors of a window that the leaf does not hold and that
+// come from elsewhere with the new parents, as many at once as the buffers take.
+func (r *rebase) eachElsewhere(window int64, do func(before, after *blockMap, sector, n int64) error) error {
+	v := r.disk.view()
+	before, _ := r.before.build(v, window, 0)
 	after, _ := r.after.build(r.under, window, 0)
-	leaf := d.view().top().number
+	leaf := v.top().number
 	first := window * windowSectors
 	end := min(first+windowSectors, r.view.size/SectorSize)
 	for sector := first; sector < end; {
@@ -347,7 +430,7 @@ func (r *rebase) copyWindow(window int64) error {
 		is, m := after.from(sector)
 		n = min(n, m, end-sector, bulkBuffer/SectorSize)
 		if was.layer != leaf && !r.isSame(was, is) {
-			if err := r.copyDiffering(before, after, sector, n); err != nil {
+			if err := do(before, after, sector, n); err != nil {
 				return err
 			}
 		}
@@ -366,24 +449,6 @@ func (r *rebase) isSame(was, is mapExtent) bool {
 		return false
 	}
 	return r.shared[is.layer] == was.layer && was.off == is.off
-}
-
-// copyDiffering copies those of n sectors that differ.
-func (r *rebase) copyDiffering(before, after *blockMap, sector, n int64) error {
-	d := r.disk
-	p, q := r.buf[:n*SectorSize], r.other[:n*SectorSize]
-	if err := d.readMapped(before, p, sector); err != nil {
-		return err
-	}
-	if err := r.below.readMapped(after, q, sector); err != nil {
-		return err
-	}
-	for from, to := range runsOf(false, p, q) {
-		if _, err := d.writeWhole(content{p: p[from:to]}, sector+int64(from/SectorSize)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // readMapped reads sectors of one window as a map has them.
