@@ -38,3 +38,16 @@ func batEntryOf(table []byte, i int64) batEntry {
 func putBATEntry(table []byte, i int64, e batEntry) {
 	binary.BigEndian.PutUint32(table[i*batEntrySize:], uint32(e))
 }
+
+// placedBlock is a block and where it is: the sector of its bitmap in the upper
+// half, its index in the lower one, so that they sort by place.
+type placedBlock uint64
+
+func placeBlock(block int64, e batEntry) placedBlock {
+	return placedBlock(e)<<32 | placedBlock(block) //nolint:gosec // a table has less than 2^32 entries
+}
+
+// off is where the block's bitmap is in the file.
+func (b placedBlock) off() int64 { return batEntry(b >> 32).off() }
+
+func (b placedBlock) index() int64 { return int64(b & (1<<32 - 1)) }

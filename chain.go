@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"slices"
 
 	"github.com/google/uuid"
@@ -61,6 +60,14 @@ const (
 	defaultMaxDepth  = 256
 	defaultCacheSize = 32 << 20
 )
+
+// files is where the images are.
+func (o *Options) files() FS {
+	if o.FS != nil {
+		return o.FS
+	}
+	return osFS{}
+}
 
 func (o *Options) maxDepth() int {
 	if o.MaxDepth <= 0 {
@@ -262,10 +269,7 @@ func (c *chain) openFile(name string, read func(name string, f File) (link, erro
 	if c.opts.Writable {
 		flag = os.O_RDWR
 	}
-	fsys := c.opts.FS
-	if fsys == nil {
-		fsys = osFS{}
-	}
+	fsys := c.opts.files()
 	f, err := fsys.OpenFile(name, flag, 0)
 	if err != nil {
 		return link{}, err
@@ -320,7 +324,7 @@ func (c *chain) absolute(name string) string {
 	if c.opts.FS == nil {
 		return ""
 	}
-	return path.Join("/", name)
+	return absIn(c.opts.FS, name)
 }
 
 // unlock gives back what load took.

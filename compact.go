@@ -138,7 +138,7 @@ func (c *compaction) run(ctx context.Context) error {
 	if err := c.punchAll(ctx, blocks); err != nil {
 		return err
 	}
-	if err := c.end(); err != nil {
+	if err := c.disk.alone(c.end); err != nil {
 		return err
 	}
 	c.progress(2 * c.toLook)
@@ -163,20 +163,16 @@ func (c *compaction) goesOn() error {
 	return nil
 }
 
-// end cuts off what is behind the last block, however little it is.
+// end cuts off what is behind the last block, however little it is, while nobody else is
+// at work.
 func (c *compaction) end() error {
-	d := c.disk
-	d.syncs.syncMu.Lock()
-	defer d.syncs.syncMu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d, w := c.disk, c.leaf
 	if err := c.goesOn(); err != nil {
 		return err
 	}
 	if err := d.settle(); err != nil {
 		return err
 	}
-	w := c.leaf
 	s, err := w.img.takeInventory()
 	if err != nil || footerAt(s.next) >= w.img.footerOff {
 		return err

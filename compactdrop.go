@@ -1,7 +1,6 @@
 package vhd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 )
@@ -282,32 +281,12 @@ func (c *comparison) findEqual(e, under mapExtent, each func(start, end uint16) 
 		if err := c.view.layers[under.layer].readData(q, under.off); err != nil {
 			return err
 		}
-		if err := eachEqual(p, q, func(from, to int) error {
-			return each(e.start+inWindow(from/SectorSize), e.start+inWindow(to/SectorSize))
-		}); err != nil {
-			return err
-		}
-		e, under = e.cut(e.start+n, e.end), under.cut(under.start+n, under.end)
-	}
-	return nil
-}
-
-// eachEqual calls f for the runs of sectors that are the same in p and in q.
-func eachEqual(p, q []byte, f func(from, to int) error) error {
-	from := 0
-	for at := 0; at < len(p); at += SectorSize {
-		if bytes.Equal(p[at:at+SectorSize], q[at:at+SectorSize]) {
-			continue
-		}
-		if from < at {
-			if err := f(from, at); err != nil {
+		for from, to := range runsOf(true, p, q) {
+			if err := each(e.start+inWindow(from/SectorSize), e.start+inWindow(to/SectorSize)); err != nil {
 				return err
 			}
 		}
-		from = at + SectorSize
-	}
-	if from < len(p) {
-		return f(from, len(p))
+		e, under = e.cut(e.start+n, e.end), under.cut(under.start+n, under.end)
 	}
 	return nil
 }

@@ -9,12 +9,16 @@ import (
 
 // survey publishes what was dropped and finds out where blocks may be put. It
 // returns all blocks, in the order of the file.
-func (c *compaction) survey() ([]placedBlock, error) {
+func (c *compaction) survey() (blocks []placedBlock, err error) {
+	err = c.disk.alone(func() error {
+		blocks, err = c.takeStock()
+		return err
+	})
+	return blocks, err
+}
+
+func (c *compaction) takeStock() ([]placedBlock, error) {
 	d, w := c.disk, c.leaf
-	d.syncs.syncMu.Lock()
-	defer d.syncs.syncMu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if err := c.goesOn(); err != nil {
 		return nil, err
 	}

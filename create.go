@@ -134,13 +134,26 @@ func (c *creation) openParent() error {
 	if c.image.size == 0 {
 		c.image.size = leaf.img.footer.CurrentSize
 	}
+	c.image.parent, err = c.newParent(leaf.img.footer.ID, leaf.info.ModTime())
+	leaf.abs = c.parentAbs
+	return err
+}
+
+// newParent is what the new image is to record of its parent, which has that identifier,
+// and was written to last at that time.
+func (c *creation) newParent(id uuid.UUID, modified time.Time) (*newParent, error) {
 	absolute, relative, err := c.parentPaths()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	leaf.abs = c.parentAbs
-	c.image.parent = &newParent{id: leaf.img.footer.ID, modified: leaf.info.ModTime(), absolute: absolute, relative: relative}
-	return nil
+	return &newParent{id: id, modified: modified, absolute: absolute, relative: relative}, nil
+}
+
+// newParentOf is what the image called child is to record of the one called parent, which
+// has that identifier, and was written to last at that time.
+func newParentOf(child, parent string, id uuid.UUID, modified time.Time, opts *Options) (*newParent, error) {
+	c := creation{name: child, opts: &CreateOptions{Options: *opts, Parent: parent}}
+	return c.newParent(id, modified)
 }
 
 // parentPaths are the parent's absolute path and the one relative to the new
@@ -262,6 +275,9 @@ func directoryOf(name string, fsys FS) (directory, error) {
 	name = filepath.ToSlash(real)
 	return directory{fs: osFS{}, dir: dirOf(name), name: name}, nil
 }
+
+// abs is the absolute name of the file.
+func (d directory) abs() string { return absIn(d.fs, d.name) }
 
 // tempSuffix ends the name of a file that is not an image yet. One whose making
 // failed for good may be left.

@@ -73,8 +73,9 @@ var (
 	// others have them as their parent.
 	ErrOtherChildren = errors.New("another image has it as its parent")
 
-	// ErrNoSpace is in an error about something that is not begun, since the file
-	// system has too little room for it.
+	// ErrNoSpace is in an error of a Merge or a Rebase that is not begun, since the
+	// file system says that it has too little room for it. Where it can't say, and
+	// elsewhere, a disk that is full shows as the operating system's error.
 	ErrNoSpace = errors.New("not enough space")
 
 	// ErrOutOfRange is in an error about an offset or a length that is

@@ -134,6 +134,26 @@ func stretches(p []byte, unit int) iter.Seq[stretch] {
 	}
 }
 
+// runsOf yields the sectors, from and to, bytes, that are the same in p and in q, or those
+// that are not. Both have as many.
+func runsOf(same bool, p, q []byte) iter.Seq2[int, int] {
+	return func(yield func(from, to int) bool) {
+		from := 0
+		for at := 0; at < len(p); at += SectorSize {
+			if bytes.Equal(p[at:at+SectorSize], q[at:at+SectorSize]) == same {
+				continue
+			}
+			if from < at && !yield(from, at) {
+				return
+			}
+			from = at + SectorSize
+		}
+		if from < len(p) {
+			yield(from, len(p))
+		}
+	}
+}
+
 func isZero(p []byte) bool { return bytes.Equal(p, zeroBytes[:len(p)]) }
 
 // dataOf yields the pieces of a file between off and end that may hold anything

@@ -148,7 +148,7 @@ func (d *Disk) returnEpoch(mu sync.Locker, e *epoch) {
 	w := d.leaf()
 	for _, b := range e.blocks {
 		b.block.flushing = false
-		w.touch(b.block, b.dirtyFrom*bitsPerSector, (b.dirtyTo-b.dirtyFrom)*bitsPerSector)
+		w.markDirty(b.block, b.dirtyFrom*bitsPerSector, (b.dirtyTo-b.dirtyFrom)*bitsPerSector)
 	}
 	w.freed, w.nflushing = append(w.freed, e.freed...), 0
 }
@@ -255,6 +255,19 @@ func (d *Disk) writeBATSectors(blocks []epochBlock) (n int, err error) {
 	}
 	_, err = writeFull(d.leaf().file, raw, off)
 	return n, inPart("BAT", off, err)
+}
+
+// alone lets do work while nobody else reads or writes tables, or syncs, unless the disk
+// can't be used by now.
+func (d *Disk) alone(do func() error) error {
+	d.syncs.syncMu.Lock()
+	defer d.syncs.syncMu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	return do()
 }
 
 // finish syncs a disk that is being closed, and gives back what was kept for

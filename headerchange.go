@@ -58,18 +58,13 @@ func (d *Disk) headerChangeBeside(offs []int64) (c *headerChange, err error) {
 // changeHeader takes the locks that a change of the leaf's header needs, and lets do
 // make it.
 func (d *Disk) changeHeader(do func(c *headerChange) error) error {
-	d.syncs.syncMu.Lock()
-	defer d.syncs.syncMu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.usable(); err != nil {
-		return err
-	}
-	c, err := d.newHeaderChange()
-	if err != nil {
-		return err
-	}
-	return do(c)
+	return d.alone(func() error {
+		c, err := d.newHeaderChange()
+		if err != nil {
+			return err
+		}
+		return do(c)
+	})
 }
 
 // findPlace finds places for the header: a change that was interrupted may have
@@ -201,16 +196,12 @@ func (p *newParent) placeIn(h *DynamicHeader) (paths []encodedPath, slots []int,
 }
 
 // changeParent makes the leaf name another parent, or the same one elsewhere. What
-// the disk reads as is the caller's. The locks of syncs and of the disk are held.
-func (d *Disk) changeParent(p *newParent) error {
-	c, err := d.newHeaderChange()
-	if err == nil {
-		err = c.nameParent(p)
+// the disk reads as is the caller's.
+func (c *headerChange) changeParent(p *newParent) error {
+	if err := c.nameParent(p); err != nil {
+		return err
 	}
-	if err == nil {
-		err = c.apply()
-	}
-	return err
+	return c.apply()
 }
 
 // show makes the end footer lead to the new header. The copy at the start leads to
@@ -321,18 +312,11 @@ func (d *Disk) reloadLeaf() error {
 
 func (d *Disk) reloaded() (*view, error) {
 	before := d.view()
-	former := before.top()
-	info, err := former.file.Stat()
+	l, err := before.top().reread(int(before.top().number), d.cache)
 	if err != nil {
 		return nil, err
 	}
-	img, err := readImage(former.img.name, former.file, info.Size(), new(scratch))
-	if err != nil {
-		return nil, err
-	}
-	l := newLayer(int(former.number), img, former.file, d.cache)
-	l.abs = former.abs
-	after := before.with(l, img.footer.CurrentSize)
+	after := before.with(l, l.img.footer.CurrentSize)
 	if before.leaf != nil {
 		after.leaf, err = newLeaf(l)
 	}

@@ -14,7 +14,7 @@ type leaf struct {
 	freed         []int64              // offsets of blocks that the live state has left (W6)
 	changes       []mapExtent          // of one window's map, in order; publishChanges publishes them
 	changedWindow int64
-	changed       map[int64]bool // blocks that may have lost sectors since somebody asked; nil: nobody did
+	shrunk        map[int64]bool // blocks that may have lost sectors since somebody asked; nil: nobody did
 	nflushing     int            // blocks of an epoch on its way: what it holds is in neither dirty nor the file
 }
 
@@ -120,7 +120,7 @@ func (w *leaf) place(b *leafBlock, off int64) {
 		setBits(b.bitmap, 0, w.img.sectorsPerBlock)
 	}
 	w.space.nallocated++
-	w.touchTables(b, 0, w.img.sectorsPerBlock)
+	w.markDirty(b, 0, w.img.sectorsPerBlock)
 }
 
 // set notes that n sectors of the block are there. Their data has been written
@@ -130,7 +130,7 @@ func (w *leaf) set(b *leafBlock, inBlock, n int64) bool {
 		return false
 	}
 	setBits(b.bitmap, inBlock, n)
-	w.touchTables(b, inBlock, n)
+	w.markDirty(b, inBlock, n)
 	return true
 }
 
@@ -139,7 +139,7 @@ func (w *leaf) set(b *leafBlock, inBlock, n int64) bool {
 // written over, as with sectors that are there (W1).
 func (w *leaf) clear(b *leafBlock, inBlock, n int64) {
 	clearBits(b.bitmap, inBlock, n)
-	w.touch(b, inBlock, n)
+	w.markShrunk(b, inBlock, n)
 }
 
 // move notes that the block is at off now, where all of its sectors that are there
@@ -147,7 +147,7 @@ func (w *leaf) clear(b *leafBlock, inBlock, n int64) {
 func (w *leaf) move(b *leafBlock, off int64) {
 	w.freed = append(w.freed, b.off)
 	b.off = off
-	w.touch(b, 0, w.img.sectorsPerBlock)
+	w.markShrunk(b, 0, w.img.sectorsPerBlock)
 }
 
 // free takes the block's space away. Nobody gets it before the file says so
@@ -156,20 +156,20 @@ func (w *leaf) free(b *leafBlock) {
 	w.freed = append(w.freed, b.off)
 	b.off, b.bitmap, b.dirtyFrom, b.dirtyTo = 0, nil, 0, 0
 	w.space.nallocated--
-	w.touch(b, 0, 0)
+	w.markShrunk(b, 0, 0)
 }
 
-// touch notes that the block, and the bits of n of its sectors, differ from the
-// file, and that sectors may have gone.
-func (w *leaf) touch(b *leafBlock, inBlock, n int64) {
-	if w.changed != nil {
-		w.changed[b.index] = true
+// markShrunk is markDirty, of a block that may have lost sectors.
+func (w *leaf) markShrunk(b *leafBlock, inBlock, n int64) {
+	if w.shrunk != nil {
+		w.shrunk[b.index] = true
 	}
-	w.touchTables(b, inBlock, n)
+	w.markDirty(b, inBlock, n)
 }
 
-// touchTables is touch when no sector has gone.
-func (w *leaf) touchTables(b *leafBlock, inBlock, n int64) {
+// markDirty notes that the block, and the bits of n of its sectors, differ from the
+// file.
+func (w *leaf) markDirty(b *leafBlock, inBlock, n int64) {
 	from, to := inBlock/bitsPerSector, (inBlock+n+bitsPerSector-1)/bitsPerSector
 	if b.dirtyFrom < b.dirtyTo {
 		from, to = min(from, b.dirtyFrom), max(to, b.dirtyTo)

@@ -206,35 +206,36 @@ func (m *merge) fill(ctx context.Context) error {
 func (m *merge) renew() error {
 	m.disk.depths.Lock()
 	defer m.disk.depths.Unlock()
-	depth := m.depthOf(m.into) - 1
-	if depth == 0 {
-		return m.renewUnder(m.disk)
-	}
-	above := m.disk.view().chain[depth]
-	w, err := m.disk.openLower(depth)
-	if err != nil {
-		return err
-	}
-	return joined(joined(m.renewUnder(w.Disk), w.close()), m.disk.rereadLayer(above))
-}
-
-// renewUnder is renew, above being the disk whose leaf is right above the receiving
-// image.
-func (m *merge) renewUnder(above *Disk) error {
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return err
 	}
-	return above.changeHeader(func(c *headerChange) error {
+	return m.changeAbove(m.into, func(c *headerChange) error {
 		c.header.ParentID = id
 		if err := c.show(); err != nil {
 			return err
 		}
 		if err := m.setID(id); err != nil {
-			return above.breakDown(err) // which of the two headers is right has to be found out
+			return c.disk.breakDown(err) // which of the two headers is right has to be found out
 		}
 		return c.finish()
 	})
+}
+
+// changeAbove lets do change the header of the image right above a layer: of the leaf, or
+// of one that is opened for writing meanwhile. The lock of depths is held.
+func (m *merge) changeAbove(number int32, do func(c *headerChange) error) error {
+	d := m.disk
+	depth := m.depthOf(number) - 1
+	if depth == 0 {
+		return d.changeHeader(do)
+	}
+	above := d.view().chain[depth]
+	w, err := d.openLower(depth)
+	if err != nil {
+		return err
+	}
+	return joined(joined(w.changeHeader(do), w.close()), d.rereadLayer(above))
 }
 
 // setID makes id the receiving image's identifier.
@@ -276,29 +277,12 @@ func (m *merge) relink() error {
 	d := m.disk
 	d.depths.Lock()
 	defer d.depths.Unlock()
-	child := d.view().chain[m.depthOf(m.from)-1]
-	depth := m.depthOf(child)
-	p, err := d.asParentOf(fileName(d.served(child), &d.opts), d.served(m.into))
+	child := d.view().at(m.depthOf(m.from) - 1)
+	p, err := d.asParentOf(d.fileName(child), d.served(m.into))
 	if err != nil {
 		return err
 	}
-	name := func(c *headerChange) error {
-		if err := c.nameParent(p); err != nil {
-			return err
-		}
-		return c.apply()
-	}
-	if depth == 0 {
-		if err := d.changeHeader(name); err != nil {
-			return err
-		}
-		return m.leave()
-	}
-	w, err := d.openLower(depth)
-	if err != nil {
-		return err
-	}
-	if err := joined(joined(w.changeHeader(name), w.close()), d.rereadLayer(child)); err != nil {
+	if err := m.changeAbove(m.from, func(c *headerChange) error { return c.changeParent(p) }); err != nil {
 		return err
 	}
 	return m.leave()
@@ -362,42 +346,51 @@ func (m *merge) catchUp(ctx context.Context, copyWindow func(buf []byte, off, n 
 	return nil
 }
 
-// becomeLeaf is the end of handOver, while nobody writes. The file of the former
-// leaf is gone before anybody does again: it would hide what is written then. Done says
-// that the receiving image is the leaf.
+// becomeLeaf is the end of handOver, while nobody writes. Done says that the receiving
+// image is the leaf.
 func (m *merge) becomeLeaf(ctx context.Context) (merged []*layer, done bool, err error) {
+	err = m.disk.alone(func() error {
+		if m.depthOf(m.from) != 0 {
+			return nil
+		}
+		l, w, err := m.prepareLeaf(ctx)
+		if err == nil {
+			merged, done, err = m.takeOver(l, w)
+		}
+		return err
+	})
+	return merged, done, err
+}
+
+// prepareLeaf makes the receiving image whole, and what the disk is to know of it as its
+// leaf; w is of a disk with blocks what a writer knows.
+func (m *merge) prepareLeaf(ctx context.Context) (l *layer, w *leaf, err error) {
 	d := m.disk
-	d.syncs.syncMu.Lock()
-	defer d.syncs.syncMu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.usable(); err != nil {
-		return nil, false, err
-	}
-	if m.depthOf(m.from) != 0 {
-		return nil, false, nil
-	}
 	if err := d.flush(heldLock{}); err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	if err := m.catchUp(ctx, m.copyWindowHeld); err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	if err := m.receiver.finish(); err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	v := d.view()
-	l, err := m.receiver.view().top().reread(len(v.layers), d.cache)
-	if err != nil {
-		return nil, false, err
+	if l, err = m.receiver.view().top().reread(len(v.layers), d.cache); err != nil {
+		return nil, nil, err
 	}
 	l.abs = v.layers[m.into].abs
-	var w *leaf
 	if l.table != nil {
-		if w, err = newLeaf(l); err != nil {
-			return nil, false, err
-		}
+		w, err = newLeaf(l)
 	}
+	return l, w, err
+}
+
+// takeOver puts the receiving image in place of the leaf. The file of the former one is
+// gone before anybody writes again: it would hide what is written then.
+func (m *merge) takeOver(l *layer, w *leaf) (merged []*layer, done bool, err error) {
+	d := m.disk
+	v := d.view()
 	leaf := d.directoryOf(v.top())
 	if removesOpenFiles {
 		if err := d.removeLeaf(leaf); err != nil {

@@ -303,3 +303,34 @@ func TestAMergeWithNoSpaceLeftIsNotBegun(t *testing.T) {
 	require.NoError(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}))
 	require.NoError(t, disk.Close())
 }
+
+func TestAMergeIntoAFixedDiskThatTakesMoreThanThereIsIsNotBegun(t *testing.T) {
+	mem := vhdtest.NewMemFS()
+	require.NoError(t, createAndFill("base.vhd", vhd.CreateOptions{Options: vhd.Options{FS: mem}, Type: vhd.Fixed, Size: 1 << 20}, func(*vhd.Disk) error {
+		return nil
+	}))
+	const data = 100 << 10
+	require.NoError(t, createAndFill("leaf.vhd", vhd.CreateOptions{Options: vhd.Options{FS: mem}, Parent: "base.vhd", Size: 4 << 20}, func(d *vhd.Disk) error {
+		_, err := d.WriteAt(fill(7, 64<<10), 0) // has its place
+		if err == nil {
+			_, err = d.WriteAt(fill(8, data), 3<<20)
+		}
+		return err
+	}))
+	before, err := mem.ReadFile("base.vhd")
+	require.NoError(t, err)
+	open := func(free int64) *vhd.Disk {
+		disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: scarceFS{mem, free}, Writable: true})
+		require.NoError(t, err)
+		return disk
+	}
+	disk := open(data - 1)
+	require.ErrorIs(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}), vhd.ErrNoSpace)
+	require.NoError(t, disk.Close())
+	after, err := mem.ReadFile("base.vhd")
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(before, after), "the base was changed")
+	disk = open(data)
+	require.NoError(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}))
+	require.NoError(t, disk.Close())
+}

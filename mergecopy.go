@@ -2,7 +2,6 @@ package vhd
 
 import (
 	"context"
-	"fmt"
 	"math/bits"
 	"os"
 	"sync/atomic"
@@ -10,9 +9,7 @@ import (
 
 // plan finds out how many bytes are to be written, and whether there is room.
 func (m *merge) plan(ctx context.Context) (n int64, err error) {
-	size := m.receiver.Size()
-	var blocks int64 // that come to the receiving image
-	last := int64(-1)
+	r := roomNeeded{disk: m.receiver.Disk}
 	for window := int64(0); window*windowSize < m.size; window++ {
 		if err := ctx.Err(); err != nil {
 			return 0, err
@@ -26,46 +23,12 @@ func (m *merge) plan(ctx context.Context) (n int64, err error) {
 			off, length := window*windowSize+int64(e.start)*SectorSize, int64(e.end-e.start)*SectorSize
 			n += length
 			if e.layer != hole {
-				blocks += m.newBlocks(off, length, size, &last)
+				r.add(off, length)
 			}
 		}
 	}
-	if w := m.receiver.leaf(); w != nil {
-		blocks = max(blocks-int64(len(w.space.freeSlots)), 0)
-		m.blocks = blocks
-		err = m.disk.checkRoom(fileName(m.disk.served(m.into), &m.disk.opts), blocks*w.img.slotSize())
-	}
-	return n, err
-}
-
-// newBlocks counts the blocks that n bytes at off need and the receiving image, of
-// size bytes, does not have, but for those up to last, which were counted.
-func (m *merge) newBlocks(off, n, size int64, last *int64) (count int64) {
-	w := m.receiver.leaf()
-	if w == nil {
-		return 0
-	}
-	blockSize := w.img.header.BlockSize
-	for block := max(off/blockSize, *last+1); block*blockSize < off+n; block++ {
-		*last = block
-		if block*blockSize >= size || w.table.firstBlock(block, block+1) > block {
-			count++
-		}
-	}
-	return count
-}
-
-// checkRoom is why n bytes more find no room where a file is.
-func (d *Disk) checkRoom(name string, n int64) error {
-	s, ok := d.files().(spacer)
-	if !ok || n == 0 {
-		return nil
-	}
-	free, err := s.FreeSpace(name)
-	if err != nil || free >= n {
-		return nil //nolint:nilerr // who can't tell has no say
-	}
-	return inFile(name, fmt.Errorf("%w: %d bytes are needed, and %d are free", ErrNoSpace, n, free))
+	m.blocks = r.blocks()
+	return n, r.check()
 }
 
 // changes finds what the merged images hold.

@@ -2,15 +2,9 @@ package vhd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path"
-	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 )
@@ -36,137 +30,36 @@ func (m *merge) refuseOtherChildren(ctx context.Context) error {
 }
 
 func (m *merge) refuseChildrenIn(ctx context.Context, dir string, ids map[uuid.UUID]string) error {
-	entries, err := m.disk.files().ReadDir(dir)
+	f, err := newFolder(dir, &m.disk.opts, "/")
 	if err != nil {
 		return err
 	}
-	var s scratch
-	for _, e := range entries {
-		if err := ctx.Err(); err != nil {
+	defer f.release()
+	return f.eachChild(ctx, true, m.disk.hasFile, func(k *kin) error {
+		if parentAmong(ids, k) == "" {
+			return nil
+		}
+		m.disk.depths.Lock() // once no snapshot is on its way any more: what it makes is no other child
+		defer m.disk.depths.Unlock()
+		again, err := f.child(k.abs, m.disk.hasFile)
+		if err != nil || again == nil {
 			return err
 		}
-		if e.Type()&(fs.ModeDir|fs.ModeNamedPipe|fs.ModeDevice|fs.ModeSocket) != 0 || strings.HasSuffix(e.Name(), tempSuffix) {
-			continue
+		if parent := parentAmong(ids, again); parent != "" {
+			return inFile(parent, fmt.Errorf("%w: %s", ErrOtherChildren, k.name))
 		}
-		name := path.Join(dir, e.Name())
-		parent, err := m.disk.parentAmong(ids, name, &s)
-		if err == nil && parent != "" {
-			parent, err = m.disk.parentAmongLater(ids, name, &s)
-		}
-		if err != nil {
-			return inFile(name, err) // it may be one
-		}
-		if parent != "" {
-			return inFile(parent, fmt.Errorf("%w: %s", ErrOtherChildren, name))
-		}
-	}
-	return nil
-}
-
-// parentAmongLater is parentAmong once no snapshot is on its way any more: what it makes
-// is no other child.
-func (d *Disk) parentAmongLater(ids map[uuid.UUID]string, name string, s *scratch) (parent string, err error) {
-	d.depths.Lock()
-	defer d.depths.Unlock()
-	return d.parentAmong(ids, name, s)
-}
-
-// parentAmong is which of some images is the parent of one that is not in the chain;
-// empty if none is, or it is no image.
-func (d *Disk) parentAmong(ids map[uuid.UUID]string, name string, s *scratch) (parent string, err error) {
-	f, err := d.files().OpenFile(name, os.O_RDONLY, 0)
-	if err != nil {
-		if isAbsent(err) {
-			err = nil
-		}
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() || d.hasFile(name, info) {
-		return "", err
-	}
-	img, err := readImage(name, f, info.Size(), s)
-	if isFormatError(err) {
-		return "", nil
-	}
-	if err != nil || img.footer.Type != Differencing {
-		return "", err
-	}
-	for id, parent := range ids {
-		if img.namesParent(id) {
-			return parent, nil
-		}
-	}
-	return "", nil
-}
-
-// hasFile says whether a file is one of the chain's.
-func (d *Disk) hasFile(name string, info fs.FileInfo) bool {
-	v := d.view()
-	return slices.ContainsFunc(v.chain, func(number int32) bool {
-		l := v.layers[number]
-		own, err := l.file.Stat()
-		return fileName(l, &d.opts) == name || err == nil && os.SameFile(own, info)
+		return nil
 	})
 }
 
-// files is where the images are.
-func (d *Disk) files() FS {
-	if d.opts.FS != nil {
-		return d.opts.FS
-	}
-	return osFS{}
-}
-
-// directories are those that the images are in.
-func (d *Disk) directories() (dirs []string) {
-	v := d.view()
-	for depth := range v.chain {
-		if dir := d.directoryOf(v.at(depth)).dir; !slices.Contains(dirs, dir) {
-			dirs = append(dirs, dir)
+// parentAmong is which of some images is the parent of one; empty if none is.
+func parentAmong(ids map[uuid.UUID]string, k *kin) string {
+	for id, parent := range ids {
+		if k.img.namesParent(id) {
+			return parent
 		}
 	}
-	return dirs
-}
-
-// directoryOf is where an image's file is.
-func (d *Disk) directoryOf(l *layer) directory {
-	name := fileName(l, &d.opts)
-	if d.opts.FS == nil {
-		name = filepath.ToSlash(name)
-		return directory{fs: osFS{}, dir: dirOf(name), name: name}
-	}
-	return directory{fs: d.opts.FS, dir: path.Dir(name), name: name}
-}
-
-// removeFile closes and removes an image that nothing leads to any more, unless its
-// name stands for another file by now.
-func (d *Disk) removeFile(l *layer) error {
-	own, err := l.file.Stat()
-	if err = joined(err, closeFile(l.file)); err != nil {
-		return err
-	}
-	dir := d.directoryOf(l)
-	if s, ok := dir.fs.(statter); ok && os.SameFile(own, own) {
-		now, err := s.Stat(dir.name)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, own) {
-			return nil
-		}
-	}
-	return dir.takeBack()
-}
-
-// removeLeaf removes the file of the leaf, which another image is about to take the
-// place of.
-func (d *Disk) removeLeaf(dir directory) error {
-	if err := dir.fs.Remove(dir.name); err != nil {
-		return err
-	}
-	if err := dir.fs.SyncDir(dir.dir); err != nil {
-		return d.breakDown(err) // it may come back, and hide what is written from now on
-	}
-	return nil
+	return ""
 }
 
 // asParentOf is what the image called child is to record of a layer as its parent.
@@ -175,11 +68,7 @@ func (d *Disk) asParentOf(child string, l *layer) (*newParent, error) {
 	if err != nil {
 		return nil, err
 	}
-	absolute, relative, err := pathsBetween(child, fileName(l, &d.opts), &d.opts)
-	if err != nil {
-		return nil, err
-	}
-	return &newParent{id: l.img.footer.ID, modified: info.ModTime(), absolute: absolute, relative: relative}, nil
+	return newParentOf(child, d.fileName(l), l.img.footer.ID, info.ModTime(), &d.opts)
 }
 
 // mergeToFile makes a new image of what Chain()[from] to Chain()[into] hold.

@@ -166,6 +166,15 @@ func (p *place) absolute(name string) (string, error) {
 	return abs, nil
 }
 
+// absIn is the absolute name of what an FS calls name. The operating system's files have
+// absolute names everywhere here.
+func absIn(fsys FS, name string) string {
+	if fsys == (osFS{}) {
+		return name
+	}
+	return path.Join("/", name)
+}
+
 // locate is the name of a file that the caller named, and trusts.
 func (p *place) locate(name string) (string, error) {
 	if !p.local {

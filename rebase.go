@@ -1,14 +1,11 @@
 package vhd
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"os"
-	"path"
-	"path/filepath"
 	"slices"
 
 	"github.com/google/uuid"
@@ -22,7 +19,7 @@ type RebaseOptions struct {
 	Unsafe bool
 
 	// Progress, if it is set, is told now and then how many bytes of the disk are
-	// compared. It holds up the work while it runs.
+	// compared. It holds up the work while it runs, and must not change the chain.
 	Progress func(done, total int64)
 }
 
@@ -49,7 +46,8 @@ type RebaseOptions struct {
 // After a failure the disk goes on with the former parent, unless the error matches
 // [ErrBroken]; some sectors may have been copied. Without a former parent to compare
 // with, another one is ErrParentNotFound. A parent that is the leaf, or stands on
-// it, is ErrChainLoop; a disk that is no differencing one, [fs.ErrInvalid]. A disk that was opened
+// it, is ErrChainLoop; a disk that is no differencing one, [fs.ErrInvalid]; that the file system
+// has too little room for what has to be copied, where it can tell, ErrNoSpace. A disk that was opened
 // by OpenChain, which does not know where its images are, and a header whose eight
 // locators are all of unknown kinds are ErrUnsupported. Other errors about the parent are those of Open.
 func (d *Disk) Rebase(parent string, opts RebaseOptions) error {
@@ -127,7 +125,7 @@ func (r *rebase) prepare(parent string) error {
 // openParents opens the new parents, and makes a disk of them.
 func (r *rebase) openParents(parent string) error {
 	d, leaf := r.disk, r.view.top()
-	name, abs, err := d.nameOf(leaf)
+	abs, err := d.absOf(leaf)
 	if err != nil {
 		return err
 	}
@@ -137,7 +135,7 @@ func (r *rebase) openParents(parent string) error {
 	}
 	opts := CreateOptions{Options: d.opts, Parent: parent}
 	opts.NoParents = false
-	r.parents = creation{name: name, opts: &opts}
+	r.parents = creation{name: d.opts.nameOf(leaf.img, abs), opts: &opts}
 	r.parents.chain.above = &link{img: leaf.img, file: leaf.file, info: info, abs: abs}
 	if err := r.parents.openParent(); err != nil {
 		return err
@@ -155,19 +153,6 @@ func (r *rebase) openParents(parent string) error {
 	}
 	r.under = r.below.view()
 	return r.findShared()
-}
-
-// nameOf is the name by which a layer's image is opened again, and its absolute
-// one.
-func (d *Disk) nameOf(l *layer) (name, abs string, err error) {
-	if d.opts.FS != nil {
-		return l.img.name, path.Join("/", l.img.name), nil
-	}
-	if l.abs != "" {
-		return filepath.FromSlash(l.abs), l.abs, nil
-	}
-	name, err = realPath(l.img.name)
-	return name, filepath.ToSlash(name), err
 }
 
 // findShared finds out which images the disk has open already: there, what is at
@@ -211,6 +196,9 @@ func (r *rebase) run(ctx context.Context) error {
 		}
 		defer r.unwatch()
 		r.buf, r.other = make([]byte, bulkBuffer), make([]byte, bulkBuffer)
+		if err := r.checkRoom(ctx); err != nil {
+			return err
+		}
 		if err := r.copyAll(ctx); err != nil {
 			return err
 		}
@@ -250,17 +238,76 @@ func (r *rebase) watch() error {
 	if err := r.goesOn(); err != nil {
 		return err
 	}
-	if r.view.leaf.changed != nil {
+	if r.view.leaf.shrunk != nil {
 		return fmt.Errorf("%w: it gets another parent already", ErrLocked)
 	}
-	r.view.leaf.changed = map[int64]bool{}
+	r.view.leaf.shrunk = map[int64]bool{}
 	return nil
 }
 
 func (r *rebase) unwatch() {
 	r.disk.mu.Lock()
 	defer r.disk.mu.Unlock()
-	r.view.leaf.changed = nil
+	r.view.leaf.shrunk = nil
+}
+
+// checkRoom is why the sectors that are to be copied find no room, as far as can be told
+// beforehand. What is elsewhere with the new parents may be the same there, and that is
+// looked at only if there is not room for all of it.
+func (r *rebase) checkRoom(ctx context.Context) error {
+	if _, ok := r.disk.opts.files().(spacer); !ok {
+		return nil
+	}
+	err := r.count(ctx, func(room *roomNeeded, window int64) error {
+		return r.eachElsewhere(window, func(_, _ *blockMap, sector, n int64) error {
+			room.add(sector*SectorSize, n*SectorSize)
+			return nil
+		})
+	})
+	if !errors.Is(err, ErrNoSpace) {
+		return err
+	}
+	return r.count(ctx, func(room *roomNeeded, window int64) error {
+		return r.eachDiffering(window, func(p []byte, sector int64) error {
+			room.add(sector*SectorSize, int64(len(p)))
+			return nil
+		})
+	})
+}
+
+// count has one count what each window needs, and is why there is not room for that.
+func (r *rebase) count(ctx context.Context, one func(room *roomNeeded, window int64) error) error {
+	room := roomNeeded{disk: r.disk}
+	if err := r.eachWindow(ctx, func(int64) {}, func(window int64) error { return one(&room, window) }); err != nil {
+		return err
+	}
+	r.disk.mu.RLock()
+	defer r.disk.mu.RUnlock()
+	return room.check()
+}
+
+// eachWindow calls do for all windows, with the disk's lock held, shared, and told
+// before each, without it.
+func (r *rebase) eachWindow(ctx context.Context, told func(done int64), do func(window int64) error) error {
+	for window := int64(0); window*windowSize < r.view.size; window++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		told(window * windowSize)
+		if err := r.inWindow(window, do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *rebase) inWindow(window int64, do func(window int64) error) error {
+	r.disk.mu.RLock()
+	defer r.disk.mu.RUnlock()
+	if err := r.goesOn(); err != nil {
+		return err
+	}
+	return do(window)
 }
 
 // copyAll copies to the leaf all sectors that read otherwise with the new parents. It
@@ -278,7 +325,7 @@ func (r *rebase) copyAll(ctx context.Context) error {
 	}
 	const rounds, few = 4, 64
 	for range rounds {
-		again := r.takeChanged()
+		again := r.takeShrunk()
 		if len(again) <= few {
 			return r.putBack(again)
 		}
@@ -308,26 +355,26 @@ func (r *rebase) copyNext(ctx context.Context, window int64) error {
 	return r.copyWindow(window)
 }
 
-// takeChanged returns the windows of the blocks that may have lost sectors, in
+// takeShrunk returns the windows of the blocks that may have lost sectors, in
 // order, and forgets them.
-func (r *rebase) takeChanged() []int64 {
+func (r *rebase) takeShrunk() []int64 {
 	r.disk.mu.Lock()
 	defer r.disk.mu.Unlock()
-	return r.windowsOfChanged()
+	return r.windowsOfShrunk()
 }
 
-// windowsOfChanged is takeChanged for who holds the disk's lock.
-func (r *rebase) windowsOfChanged() []int64 {
+// windowsOfShrunk is takeShrunk for who holds the disk's lock.
+func (r *rebase) windowsOfShrunk() []int64 {
 	w := r.view.leaf
 	var windows []int64
 	size := w.img.header.BlockSize
-	for block := range w.changed {
+	for block := range w.shrunk {
 		first, end := block*size, min((block+1)*size, r.view.size)
 		for window := first / windowSize; window*windowSize < end; window++ {
 			windows = append(windows, window)
 		}
 	}
-	clear(w.changed)
+	clear(w.shrunk)
 	slices.Sort(windows)
 	return slices.Compact(windows)
 }
@@ -344,7 +391,7 @@ func (r *rebase) putBack(windows []int64) error {
 		size := w.img.header.BlockSize
 		end := min((window+1)*windowSize, r.view.size)
 		for block := window * windowSize / size; block*size < end; block++ {
-			w.changed[block] = true
+			w.shrunk[block] = true
 		}
 	}
 	return nil
@@ -353,21 +400,40 @@ func (r *rebase) putBack(windows []int64) error {
 // copyWindow copies the sectors of a window that the leaf does not hold and that read
 // otherwise with the new parents. The disk's lock is held.
 func (r *rebase) copyWindow(window int64) error {
-	d := r.disk
-	defer d.publishChanges()
-	return r.compareWindow(window, func(p []byte, sector int64) error {
-		_, err := d.writeWhole(content{p: p}, sector)
+	defer r.disk.publishChanges()
+	return r.eachDiffering(window, func(p []byte, sector int64) error {
+		_, err := r.disk.writeWhole(content{p: p}, sector)
 		return err
 	})
 }
 
-// compareWindow calls found for the sectors of a window that the leaf does not hold and
-// that read otherwise with the new parents. The disk's lock is held, shared or not.
-func (r *rebase) compareWindow(window int64, found func(p []byte, sector int64) error) error {
-	d := r.disk
-	before, _ := r.before.build(d.view(), window, 0)
+// eachDiffering calls do for the sectors of a window that the leaf does not hold and that
+// read otherwise with the new parents, with what they hold.
+func (r *rebase) eachDiffering(window int64, do func(p []byte, sector int64) error) error {
+	return r.eachElsewhere(window, func(before, after *blockMap, sector, n int64) error {
+		p, q := r.buf[:n*SectorSize], r.other[:n*SectorSize]
+		if err := r.disk.readMapped(before, p, sector); err != nil {
+			return err
+		}
+		if err := r.below.readMapped(after, q, sector); err != nil {
+			return err
+		}
+		for from, to := range runsOf(false, p, q) {
+			if err := do(p[from:to], sector+int64(from/SectorSize)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// eachElsewhere calls do for the sectors of a window that the leaf does not hold and that
+// come from elsewhere with the new parents, as many at once as the buffers take.
+func (r *rebase) eachElsewhere(window int64, do func(before, after *blockMap, sector, n int64) error) error {
+	v := r.disk.view()
+	before, _ := r.before.build(v, window, 0)
 	after, _ := r.after.build(r.under, window, 0)
-	leaf := d.view().top().number
+	leaf := v.top().number
 	first := window * windowSectors
 	end := min(first+windowSectors, r.view.size/SectorSize)
 	for sector := first; sector < end; {
@@ -375,7 +441,7 @@ func (r *rebase) compareWindow(window int64, found func(p []byte, sector int64) 
 		is, m := after.from(sector)
 		n = min(n, m, end-sector, bulkBuffer/SectorSize)
 		if was.layer != leaf && !r.isSame(was, is) {
-			if err := r.findDiffering(before, after, sector, n, found); err != nil {
+			if err := do(before, after, sector, n); err != nil {
 				return err
 			}
 		}
@@ -396,45 +462,6 @@ func (r *rebase) isSame(was, is mapExtent) bool {
 	return r.shared[is.layer] == was.layer && was.off == is.off
 }
 
-// findDiffering calls found for those of n sectors that differ.
-func (r *rebase) findDiffering(before, after *blockMap, sector, n int64, found func(p []byte, sector int64) error) error {
-	p, q := r.buf[:n*SectorSize], r.other[:n*SectorSize]
-	if err := r.disk.readMapped(before, p, sector); err != nil {
-		return err
-	}
-	if err := r.below.readMapped(after, q, sector); err != nil {
-		return err
-	}
-	for from, to := range differing(p, q) {
-		if err := found(p[from:to], sector+int64(from/SectorSize)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// differing yields the runs of sectors that differ, from and to, bytes.
-func differing(p, q []byte) iter.Seq2[int, int] {
-	return func(yield func(from, to int) bool) {
-		from := -1
-		for at := 0; at < len(p); at += SectorSize {
-			same := bytes.Equal(p[at:at+SectorSize], q[at:at+SectorSize])
-			switch {
-			case !same && from < 0:
-				from = at
-			case same && from >= 0:
-				if !yield(from, at) {
-					return
-				}
-				from = -1
-			}
-		}
-		if from >= 0 {
-			yield(from, len(p))
-		}
-	}
-}
-
 // readMapped reads sectors of one window as a map has them.
 func (d *Disk) readMapped(m *blockMap, p []byte, sector int64) error {
 	t := transfer{disk: d, content: content{p: p}}
@@ -447,23 +474,24 @@ func (d *Disk) readMapped(m *blockMap, p []byte, sector int64) error {
 
 // change names the new parent in the leaf, and puts the new chain in place of the
 // old one. What was copied is durable before the header says so.
-func (r *rebase) change() error {
-	d := r.disk
-	d.syncs.syncMu.Lock()
-	defer d.syncs.syncMu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (r *rebase) change() error { return r.disk.alone(r.changeAlone) }
+
+func (r *rebase) changeAlone() error {
 	if err := r.goesOn(); err != nil {
 		return err
 	}
-	if r.view.leaf.changed != nil {
-		for _, window := range r.windowsOfChanged() {
+	if r.view.leaf.shrunk != nil {
+		for _, window := range r.windowsOfShrunk() {
 			if err := r.copyWindow(window); err != nil {
 				return err
 			}
 		}
 	}
-	if err := d.changeParent(r.ref); err != nil {
+	c, err := r.disk.newHeaderChange()
+	if err == nil {
+		err = c.changeParent(r.ref)
+	}
+	if err != nil {
 		return err
 	}
 	r.replaceChain()

@@ -557,3 +557,47 @@ func TestRealChildrenAreRebased(t *testing.T) {
 	}
 }
 
+// Images that hold the same count for nothing, wherever they hold it.
+func TestARebaseWithNoSpaceLeftIsNotBegun(t *testing.T) {
+	mem := vhdtest.NewMemFS()
+	write := func(parts ...[]byte) func(d *vhd.Disk) error {
+		return func(d *vhd.Disk) error {
+			for i, p := range parts {
+				if _, err := d.WriteAt(p, int64(i)<<20); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	same, one, other := fill(5, 200<<10), fill(7, 100<<10), fill(9, 100<<10)
+	base := vhd.CreateOptions{Options: vhd.Options{FS: mem}, Size: 8 << 20, BlockSize: 64 << 10}
+	require.NoError(t, createAndFill("old.vhd", base, write(same, one)))
+	require.NoError(t, createAndFill("new.vhd", base, write(same, other)))
+	require.NoError(t, createAndFill("leaf.vhd", vhd.CreateOptions{Options: vhd.Options{FS: mem}, Parent: "old.vhd", BlockSize: 64 << 10}, func(d *vhd.Disk) error {
+		_, err := d.WriteAt([]byte("its own"), 4<<20)
+		return err
+	}))
+	before, err := mem.ReadFile("leaf.vhd")
+	require.NoError(t, err)
+	const need = 2 * (64<<10 + 4096) // blocks with what aligns the next one
+	open := func(free int64) *vhd.Disk {
+		disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: scarceFS{mem, free}, Writable: true})
+		require.NoError(t, err)
+		return disk
+	}
+	disk := open(need - 1)
+	want, err := readWhole(disk)
+	require.NoError(t, err)
+	require.ErrorIs(t, disk.Rebase("new.vhd", vhd.RebaseOptions{}), vhd.ErrNoSpace)
+	require.NoError(t, disk.Close())
+	after, err := mem.ReadFile("leaf.vhd")
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(before, after), "the leaf was changed")
+	disk = open(need)
+	require.NoError(t, disk.Rebase("new.vhd", vhd.RebaseOptions{}))
+	got, err := readWhole(disk)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want, got))
+	require.NoError(t, disk.Close())
+}

@@ -76,32 +76,11 @@ func (r *rebase) refs() ([]ParentRef, error) {
 // countAll counts the bytes of all sectors that read otherwise with the new parents.
 func (r *rebase) countAll(ctx context.Context) (n int64, err error) {
 	r.buf, r.other = make([]byte, bulkBuffer), make([]byte, bulkBuffer)
-	windows := (r.view.size + windowSize - 1) / windowSize
-	for window := range windows {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		found, err := r.countWindow(window)
-		if err != nil {
-			return 0, err
-		}
-		n += found
-		if window+1 < windows {
-			r.progress((window + 1) * windowSize)
-		}
-	}
-	return n, nil
-}
-
-func (r *rebase) countWindow(window int64) (n int64, err error) {
-	r.disk.mu.RLock()
-	defer r.disk.mu.RUnlock()
-	if err := r.goesOn(); err != nil {
-		return 0, err
-	}
-	err = r.compareWindow(window, func(p []byte, _ int64) error {
-		n += int64(len(p))
-		return nil
+	err = r.eachWindow(ctx, r.progress, func(window int64) error {
+		return r.eachDiffering(window, func(p []byte, _ int64) error {
+			n += int64(len(p))
+			return nil
+		})
 	})
 	return n, err
 }

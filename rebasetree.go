@@ -139,7 +139,7 @@ func (t *treeRebase) scanOne(dir string) (dirs []string, err error) {
 }
 
 func (t *treeRebase) add(abs string) {
-	k, err := t.folder.look(abs)
+	k, err := t.folder.look(abs, nil)
 	if err != nil {
 		t.report(abs, err)
 	}
@@ -212,10 +212,6 @@ func (t *treeRebase) parentOf(child *kin, lost error) (*kin, error) {
 
 // relink makes a child refer to its parent by where that is now.
 func (t *treeRebase) relink(child, parent *kin) error {
-	absolute, relative, err := pathsBetween(child.name, parent.name, &t.opts.Options)
-	if err != nil {
-		return err
-	}
 	opts := t.opts.Options
 	opts.Writable = false
 	c := chain{opts: &opts}
@@ -228,9 +224,9 @@ func (t *treeRebase) relink(child, parent *kin) error {
 	if l.img.footer.ID != child.parentID {
 		return inFile(parent.name, fmt.Errorf("%w: it was replaced", ErrLocked))
 	}
-	p := &newParent{id: child.parentID, modified: l.info.ModTime(), absolute: absolute, relative: relative}
-	if t.opts.DryRun {
-		return nil
+	p, err := newParentOf(child.name, parent.name, child.parentID, l.info.ModTime(), &t.opts.Options)
+	if err != nil || t.opts.DryRun {
+		return err
 	}
 	d, err := child.openAlone(t.opts.Options)
 	if err != nil {

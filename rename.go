@@ -128,14 +128,6 @@ func (r *renaming) directoryOf(name string) (directory, error) {
 	return c.directory()
 }
 
-// abs is the absolute name of what has the name in the directory.
-func (r *renaming) abs(d directory) string {
-	if r.opts.FS != nil {
-		return path.Join("/", d.name)
-	}
-	return d.name
-}
-
 // lockImage opens the image, which need not be writable, and keeps all others out.
 func (r *renaming) lockImage() error {
 	c := chain{opts: &r.opts.Options}
@@ -150,7 +142,7 @@ func (r *renaming) lockImage() error {
 	if err != nil {
 		return joined(err, closeFile(f))
 	}
-	l.abs = r.abs(r.from)
+	l.abs = r.from.abs()
 	r.image = l
 	return nil
 }
@@ -181,32 +173,18 @@ func (r *renaming) findChildren() error {
 }
 
 func (r *renaming) findChildrenIn(f *folder) error {
-	entries, err := f.list(f.dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := r.ctx.Err(); err != nil {
-			return err
-		}
-		if !e.Type().IsRegular() {
-			continue
-		}
-		k, err := f.look(joinName(f.dir, []string{e.Name()}))
-		if isFormatError(err) || err == nil && (k == nil || !k.isChild || k.is(r.image.abs, r.image.info)) {
-			continue
-		}
-		if err != nil {
-			return inFile(e.Name(), err) // it may be one
-		}
-		if isChild, err := r.isChild(k); err != nil {
-			return err
-		} else if isChild {
+	return f.eachChild(r.ctx, false, r.isImage, func(k *kin) error {
+		isChild, err := r.isChild(k)
+		if isChild {
 			r.children = append(r.children, &referrer{name: k.name, found: k})
 		}
-	}
-	return nil
+		return err
+	})
 }
+
+// isImage says whether a file is the image that is renamed, by its absolute name or as one
+// of the operating system's.
+func (r *renaming) isImage(abs string, info fs.FileInfo) bool { return r.image.is(abs, info) }
 
 // isChild says whether an image finds the one that is renamed as its parent, or
 // names it and could not open it now, as outside Root.
@@ -219,7 +197,7 @@ func (r *renaming) isChild(k *kin) (bool, error) {
 	parent, err := findParentOf(k.name, opts)
 	switch {
 	case err == nil:
-		return parent.abs == r.image.abs || os.SameFile(parent.info, r.image.info), nil
+		return r.isImage(parent.abs, parent.info), nil
 	case !isLost(err):
 		return false, err
 	}
@@ -252,7 +230,7 @@ func (r *renaming) prepare() error {
 // parent that is not found will not be found afterwards either.
 func (r *renaming) prepareSelf() error {
 	img := r.image.img
-	if img.footer.Type != Differencing || dirOf(r.abs(r.from)) == dirOf(r.abs(r.to)) {
+	if img.footer.Type != Differencing || dirOf(r.from.abs()) == dirOf(r.to.abs()) {
 		return nil
 	}
 	opts := r.opts.Options
@@ -264,10 +242,7 @@ func (r *renaming) prepareSelf() error {
 	if err != nil {
 		return err
 	}
-	name := parent.img.name
-	if r.opts.FS == nil {
-		name = filepath.FromSlash(parent.abs)
-	}
+	name := r.opts.nameOf(parent.img, parent.abs)
 	c := &referrer{name: r.old, found: &kin{name: r.old, info: r.image.info, parentID: img.header.ParentID}}
 	if c.former, err = r.reference(r.old, name, img); err != nil {
 		return err
@@ -311,8 +286,7 @@ func (r *renaming) prepareChild(c *referrer) (err error) {
 // reference is what the image called child, whose structures are img, is to record
 // of its parent once both have these names.
 func (r *renaming) reference(child, parent string, img *Image) (*newParent, error) {
-	absolute, relative, err := pathsBetween(child, parent, &r.opts.Options)
-	return &newParent{id: img.header.ParentID, modified: img.header.ParentTime, absolute: absolute, relative: relative}, err
+	return newParentOf(child, parent, img.header.ParentID, img.header.ParentTime, &r.opts.Options)
 }
 
 // announce has all refer to both names of the image: the relative path is that of

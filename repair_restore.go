@@ -74,11 +74,7 @@ func (u *restoring) run() error {
 }
 
 func (u *restoring) openUndo() (err error) {
-	fsys := u.opts.FS
-	if fsys == nil {
-		fsys = osFS{}
-	}
-	u.undo, err = fsys.OpenFile(u.opts.Undo, os.O_RDONLY, 0)
+	u.undo, err = u.opts.files().OpenFile(u.opts.Undo, os.O_RDONLY, 0)
 	return err
 }
 

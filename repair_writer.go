@@ -129,7 +129,7 @@ func (w *repairWriter) moveBlock(b placedBlock) error {
 	}
 	w.file.copyRange(off, b.off(), w.m.blockBytes())
 	block.off = off
-	leaf.touch(block, 0, w.m.sectorsPerBlock)
+	leaf.markDirty(block, 0, w.m.sectorsPerBlock)
 	w.step("bat-overlap", w.m.header.TableOffset+b.index()*batEntrySize, "Block %d gets a copy of its own, at sector %d.", b.index(), off/SectorSize)
 	return nil
 }

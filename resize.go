@@ -8,9 +8,9 @@ type ResizeOptions struct {
 	// as zeros. That content is lost.
 	AllowLoss bool
 
-	// Progress is called now and then, and at the end, with how many of the bytes
-	// between the two sizes have been looked at, or made zeros. It must not use the
-	// disk, which waits for it.
+	// Progress, if it is set, is told now and then, and at the end, how many of the
+	// bytes between the two sizes have been looked at, or made zeros. It holds up the
+	// work while it runs, and must not use the disk, which waits for it.
 	Progress func(done, total int64)
 }
 
@@ -36,10 +36,12 @@ type ResizeOptions struct {
 //
 // When ctx ends, or with an error, the disk has the size that it had, unless the
 // error matches ErrBroken, or is about a fixed disk that is smaller already, and
-// whose file could not be cut off behind it. An image that belongs to a machine in
-// saved state is ErrUnsupported, as is a dynamic or differencing disk of more than
-// MaxDynamicSize. A differencing disk that was opened without its parents can't be
-// made larger, since nobody knows what they hold: ErrParentNotFound.
+// whose file could not be cut off behind it. A size that is no positive multiple of
+// SectorSize is [fs.ErrInvalid]; a disk that is not open for writing, ErrReadOnly. An
+// image that belongs to a machine in saved state is ErrUnsupported, as is a dynamic or
+// differencing disk of more than MaxDynamicSize. A differencing disk that was opened
+// without its parents can't be made larger, since nobody knows what they hold:
+// ErrParentNotFound.
 func (d *Disk) Resize(ctx context.Context, size int64, opts ResizeOptions) error {
 	end, err := d.beginChange(ctx)
 	if err != nil {

@@ -29,14 +29,13 @@ func (d *Disk) setSize(ctx context.Context, size int64, opts ResizeOptions) erro
 	if err := d.writable(0, 0); err != nil {
 		return err
 	}
-	d.syncs.syncMu.Lock()
-	defer d.syncs.syncMu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.usable(); err != nil {
-		return err
-	}
-	r := &resizing{disk: d, from: d.view().size, to: size, opts: opts}
+	return d.alone(func() error {
+		r := &resizing{disk: d, from: d.view().size, to: size, opts: opts}
+		return r.begin(ctx)
+	})
+}
+
+func (r *resizing) begin(ctx context.Context) error {
 	if err := r.check(); err != nil || r.to == r.from {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 )
 
@@ -91,13 +90,12 @@ func (s *snapshot) take() error {
 	d := s.disk
 	d.depths.Lock()
 	defer d.depths.Unlock()
-	d.syncs.syncMu.Lock()
-	defer d.syncs.syncMu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.usable(); err != nil {
-		return err
-	}
+	return d.alone(s.takeAlone)
+}
+
+// takeAlone is take while nobody else is at work.
+func (s *snapshot) takeAlone() error {
+	d := s.disk
 	if err := s.fits(); err != nil { // there may have been another snapshot meanwhile
 		return inFile(s.name, err)
 	}
@@ -119,10 +117,7 @@ func (s *snapshot) take() error {
 		return inFile(s.name, err)
 	}
 	if err == nil {
-		made.abs = dir.name
-		if s.opts.FS != nil { // whose names may begin anywhere
-			made.abs = path.Join("/", dir.name)
-		}
+		made.abs = dir.abs()
 		err = s.putOnTop(made)
 	}
 	if err != nil {
@@ -140,12 +135,8 @@ func (s *snapshot) describeParent() error {
 	if err != nil {
 		return err
 	}
-	absolute, relative, err := s.parentPaths()
-	if err != nil {
-		return err
-	}
-	s.image.parent = &newParent{id: leaf.img.footer.ID, modified: info.ModTime(), absolute: absolute, relative: relative}
-	return nil
+	s.image.parent, err = s.newParent(leaf.img.footer.ID, info.ModTime())
+	return err
 }
 
 // putOnTop makes the new image the leaf.

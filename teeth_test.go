@@ -121,10 +121,10 @@ var mistakes = []mistake{
 			return err
 		}
 		if err := m.setID(id); err != nil {
-			return above.breakDown(err) // which of the two headers is right has to be found out
+			return c.disk.breakDown(err) // which of the two headers is right has to be found out
 		}`, `
 		if err := m.setID(id); err != nil {
-			return above.breakDown(err)
+			return c.disk.breakDown(err)
 		}
 		if err := c.show(); err != nil {
 			return err

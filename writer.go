@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 )
 
 // lowerWriter writes an image of the chain that is not the leaf, as the leaf of a
@@ -47,7 +46,7 @@ func (d *Disk) openLower(depth int) (*lowerWriter, error) {
 func (v *view) writerOf(depth int, opts *Options) (*Disk, error) {
 	c := chain{opts: opts}
 	l := v.at(depth)
-	leaf, err := c.openLeaf(fileName(l, opts))
+	leaf, err := c.openLeaf(opts.nameOf(l.img, l.abs))
 	if err != nil {
 		return nil, err
 	}
@@ -81,14 +80,6 @@ func (v *view) isSame(l *layer, again *link) error {
 		return fmt.Errorf("%w: it was replaced", ErrLocked)
 	}
 	return nil
-}
-
-// fileName is the name by which an image of the chain is opened again.
-func fileName(l *layer, opts *Options) string {
-	if opts.FS != nil || l.abs == "" {
-		return l.img.name
-	}
-	return filepath.FromSlash(l.abs)
 }
 
 // close makes durable what was written, and leaves the image to the readers: this
