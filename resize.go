@@ -8,6 +8,10 @@ type ResizeOptions struct {
 	// as zeros. That content is lost.
 	AllowLoss bool
 
+	// DryRun does nothing but look whether the disk would get that size. The disk may
+	// be open for reading only.
+	DryRun bool
+
 	// Progress, if it is set, is told now and then, and at the end, how many of the
 	// bytes between the two sizes have been looked at, or made zeros. It holds up the
 	// work while it runs, and must not use the disk, which waits for it.
@@ -48,5 +52,8 @@ func (d *Disk) Resize(ctx context.Context, size int64, opts ResizeOptions) error
 		return err
 	}
 	defer end()
+	if opts.DryRun {
+		return d.opError(d.trySize(ctx, size, opts))
+	}
 	return d.opError(d.setSize(ctx, size, opts))
 }

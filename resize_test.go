@@ -143,6 +143,46 @@ func TestADiskShrinksOnlyByZeros(t *testing.T) {
 	}
 }
 
+func TestADryRunOfAResizeSaysWhatWouldBecomeOfItAndChangesNothing(t *testing.T) {
+	for _, diskType := range []vhd.DiskType{vhd.Fixed, vhd.Dynamic} {
+		for _, writable := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, writable: %v", diskType, writable), func(t *testing.T) {
+				mem := vhdtest.NewMemFS()
+				opts := vhd.CreateOptions{Options: vhd.Options{FS: mem}, Type: diskType, Size: 5 << 20}
+				require.NoError(t, createAndFill("disk.vhd", opts, func(d *vhd.Disk) error {
+					_, err := d.WriteAt([]byte{7}, 3<<20+5)
+					return err
+				}))
+				before := bytes.Clone(fileOf(t, mem))
+				rec := vhdtest.NewRecordFS(mem)
+				disk, err := vhd.Open("disk.vhd", &vhd.Options{FS: rec, Writable: writable})
+				require.NoError(t, err)
+				try := func(size int64, opts vhd.ResizeOptions) error {
+					opts.DryRun = true
+					return disk.Resize(t.Context(), size, opts)
+				}
+				var last, total int64
+				progress := func(d, n int64) { last, total = d, n }
+				require.NoError(t, try(9<<20, vhd.ResizeOptions{Progress: progress}))
+				require.Equal(t, []int64{4 << 20, 4 << 20}, []int64{last, total})
+				require.NoError(t, try(3<<20+512, vhd.ResizeOptions{}), "zeros behind the data")
+				require.ErrorIs(t, try(3<<20, vhd.ResizeOptions{}), vhd.ErrDataLoss)
+				require.NoError(t, try(3<<20, vhd.ResizeOptions{AllowLoss: true}))
+				require.ErrorIs(t, try(3<<20+1, vhd.ResizeOptions{}), fs.ErrInvalid)
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				require.ErrorIs(t, disk.Resize(ctx, 9<<20, vhd.ResizeOptions{DryRun: true}), context.Canceled)
+				require.EqualValues(t, 5<<20, disk.Size())
+				for _, op := range rec.Ops() {
+					require.False(t, op.Mutates(), "%v", op)
+				}
+				require.NoError(t, disk.Close())
+				require.True(t, bytes.Equal(before, fileOf(t, mem)))
+			})
+		}
+	}
+}
+
 func TestResizeSaysWhatItCanNotDo(t *testing.T) {
 	open := func(t testing.TB, img *vhdtest.Image, opts vhd.Options) *vhd.Disk {
 		t.Helper()

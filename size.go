@@ -35,6 +35,24 @@ func (d *Disk) setSize(ctx context.Context, size int64, opts ResizeOptions) erro
 	})
 }
 
+// trySize is why setSize would leave the disk as it is.
+func (d *Disk) trySize(ctx context.Context, size int64, opts ResizeOptions) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	r := &resizing{disk: d, from: d.view().size, to: size, opts: opts}
+	if err := r.check(); err != nil || r.to == r.from {
+		return err
+	}
+	if err := r.checkLoss(ctx); err != nil {
+		return err
+	}
+	r.report(r.total())
+	return nil
+}
+
 func (r *resizing) begin(ctx context.Context) error {
 	if err := r.check(); err != nil || r.to == r.from {
 		return err
@@ -72,12 +90,7 @@ func (r *resizing) run(ctx context.Context) error {
 	if err := d.settle(); err != nil {
 		return err
 	}
-	if r.to < r.from && !r.opts.AllowLoss {
-		if err := r.checkLoss(ctx); err != nil {
-			return err
-		}
-	}
-	if err := ctx.Err(); err != nil {
+	if err := r.checkLoss(ctx); err != nil {
 		return err
 	}
 	if w := d.leaf(); w != nil && w.img.batmap != nil { // it has a bit for each block
@@ -128,8 +141,11 @@ func (r *resizing) tidy() error {
 	return nil
 }
 
-// checkLoss looks for anything but zeros in what falls off.
+// checkLoss looks for anything but zeros in what falls off, if that may not be lost.
 func (r *resizing) checkLoss(ctx context.Context) error {
+	if r.to > r.from || r.opts.AllowLoss {
+		return ctx.Err()
+	}
 	v := r.disk.view()
 	if v.windows == nil {
 		return r.checkLossIn(ctx, v.top(), r.to, r.to, r.total())

@@ -119,11 +119,7 @@ func resizeFile(ctx context.Context, a *app, flags *resizeFlags, name, arg strin
 	r.Changed = r.Changed && r.Size != r.OldSize
 	progress, end := flags.progressOf(stderr, "resize")
 	defer end()
-	if flags.dryRun {
-		err = inFile(name, r.tryOut(ctx, d, flags.allowLoss, progress))
-	} else {
-		err = d.Resize(ctx, r.Size, vhd.ResizeOptions{AllowLoss: flags.allowLoss, Progress: progress})
-	}
+	err = d.Resize(ctx, r.Size, vhd.ResizeOptions{AllowLoss: flags.allowLoss, DryRun: flags.dryRun, Progress: progress})
 	if errors.Is(err, vhd.ErrDataLoss) {
 		err = hintedError{err, "shrink the partitions on the disk first, or, if that data may be lost: --allow-loss"}
 	}
