@@ -233,6 +233,9 @@ func (d *Disk) opError(err error) error {
 // beginChange waits until nobody else changes the chain or moves blocks. Who does must
 // call end.
 func (d *Disk) beginChange(ctx context.Context) (end func(), err error) {
+	if err := ctx.Err(); err != nil { // else select would draw lots
+		return nil, d.explain(err)
+	}
 	select {
 	case d.changing <- struct{}{}:
 		end = func() { <-d.changing }
