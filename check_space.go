@@ -35,7 +35,7 @@ func (k *checkup) checkFree(offs []int64, taken []span) {
 	next := m.behindAll(offs, taken)
 	count := func(from, to int64) {
 		slot := m.slotAt(from)
-		if slot+m.blockBytes() > to {
+		if slot+m.blockBytes() > to || len(offs) > 0 && to == offs[0] && m.isFreePage(from, to) {
 			return
 		}
 		if n == 0 {
@@ -58,6 +58,13 @@ func (k *checkup) checkFree(offs []int64, taken []span) {
 	if m.hasSlack(next) {
 		k.add("slack", next, "Behind the last block are %d bytes that nothing uses, in which a block or more would fit.", m.footerOff-next)
 	}
+}
+
+// isFreePage says whether what is free in front of the first block, at to, is so in
+// a new image, which has its footer there while it has no blocks. A small block
+// would fit in.
+func (m *Image) isFreePage(from, to int64) bool {
+	return to == m.slotAt(roundUp(from, blockAlignment)+footerAt(0))
 }
 
 // batmapCheck is what Xen's batmap says: of each block, whether all of its

@@ -479,3 +479,34 @@ func TestSeveritiesHaveNames(t *testing.T) {
 	}
 	require.ErrorIs(t, new(vhd.Severity).UnmarshalText([]byte("grave")), fs.ErrInvalid)
 }
+
+// A new image has a page free in front of its first block, where small blocks would
+// fit. That is nobody's loss, and other gaps are.
+func TestCheckFindsNoLeakOfSmallBlocksInWhatIsExported(t *testing.T) {
+	for _, blockSize := range []int64{512, 1024, 2048, 4096, 8192} {
+		for _, size := range []int64{100 << 10, 1 << 20, 5 << 20} {
+			disk, err := vhd.Create("new.vhd", vhd.CreateOptions{Options: vhd.Options{FS: vhdtest.NewMemFS()}, Size: size, BlockSize: blockSize})
+			require.NoError(t, err)
+			_, err = disk.WriteAt(fill(1, 60<<10), 0)
+			require.NoError(t, err)
+			report, err := checkFiles(t, map[string][]byte{"disk.vhd": exportVHD(t, disk, sameOptions(vhd.Dynamic))}, vhd.CheckOptions{})
+			require.NoError(t, err)
+			require.Empty(t, report.Findings, "%d bytes in blocks of %d", size, blockSize)
+			require.NoError(t, disk.Close())
+		}
+	}
+}
+
+func TestCheckFindsALeakOfSmallBlocks(t *testing.T) {
+	for name, off := range map[string][2]int64{
+		"a gap between blocks":      {7680, 7680 + 3*1536},
+		"a gap before the new page": {7680 - 512, 7680 + 1024},
+		"a gap behind the new page": {7680 + 512, 7680 + 2048},
+	} {
+		img := vhdtest.NewDynamic(100<<10, vhdtest.Block{Index: 0, Off: off[0]}, vhdtest.Block{Index: 1, Off: off[1]})
+		img.BlockSize = 1024
+		report, err := checkFiles(t, map[string][]byte{"disk.vhd": img.Build(t)}, vhd.CheckOptions{})
+		require.NoError(t, err)
+		require.Contains(t, allCodes(report), "free-blocks", name)
+	}
+}
