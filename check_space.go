@@ -16,7 +16,7 @@ func (k *checkup) checkSpace() (ok bool, err error) {
 	if err := m.findBatmap(offs); err != nil {
 		return false, err
 	}
-	taken, err := m.takenByOthers()
+	taken, err := m.takenByOthers(offs)
 	if e, ok := errors.AsType[*FormatError](err); ok && isAboutStructure(err) {
 		k.add("bat-overlap", e.Offset, "More entries of the BAT behind the disk's end are in use than blocks fit into the file: they overlap.")
 		return true, nil

@@ -149,7 +149,7 @@ func (p *compactPlan) size() (int64, error) {
 	if err := m.findBatmap(p.kept); err != nil {
 		return 0, err
 	}
-	taken, err := m.takenByOthers()
+	taken, err := m.takenByOthers(p.kept)
 	if err != nil {
 		return 0, err
 	}

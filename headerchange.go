@@ -46,7 +46,7 @@ func (d *Disk) newHeaderChange() (*headerChange, error) {
 func (d *Disk) headerChangeBeside(offs []int64) (c *headerChange, err error) {
 	w := d.leaf()
 	c = &headerChange{disk: d, footer: w.img.footer, header: w.img.header, front: w.img.footerOff, behind: w.space.next, home: footerSize}
-	if c.taken, err = w.img.takenByOthers(); err != nil {
+	if c.taken, err = w.img.takenByOthers(offs); err != nil {
 		return nil, err
 	}
 	if len(offs) > 0 {

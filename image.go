@@ -336,12 +336,12 @@ func (m *Image) wrongHeader(field string, fieldOff int64, got, want any) error {
 // noteMetadata lists the pieces of the file that no block may overlap.
 func (m *Image) noteMetadata() {
 	h := &m.header
-	m.metadata = append(make([]span, 0, 3+len(h.Locators)/2),
+	m.metadata = append(make([]span, 0, nstructures+len(h.Locators)/2),
 		span{"the footer's copy", 0, footerSize},
 		span{"the dynamic header", m.footer.DataOffset, m.footer.DataOffset + dynHeaderSize},
 		span{"the BAT", h.TableOffset, m.tableEnd()})
 	if m.footer.Type != Differencing {
-		return
+		return // what locators say there may be rubbish, and nobody reads what they point to
 	}
 	for _, l := range h.Locators {
 		if m.holdsLocator(l) {
@@ -350,15 +350,24 @@ func (m *Image) noteMetadata() {
 	}
 }
 
+// nstructures is how many pieces there are of metadata that every such image has.
+const nstructures = 3
+
+// structures are those: the footer's copy, the dynamic header and the BAT.
+func (m *Image) structures() []span { return m.metadata[:nstructures] }
+
 // tableEnd is the end of the BAT with its padding.
 func (m *Image) tableEnd() int64 {
 	return roundUp(m.header.TableOffset+int64(m.header.MaxTableEntries)*batEntrySize, SectorSize)
 }
 
-// isBelievable says whether a file could hold what l points to.
-func (l Locator) isBelievable() bool {
-	return l.Code != 0 && l.DataLength > 0 && l.DataLength <= maxLocatorData && l.DataOffset >= footerSize
+// hasData says whether l points to something that could be in a file.
+func (l Locator) hasData() bool {
+	return l.Code != 0 && l.DataLength > 0 && l.DataOffset >= footerSize
 }
+
+// isBelievable says whether that is what a path could be.
+func (l Locator) isBelievable() bool { return l.hasData() && l.DataLength <= maxLocatorData }
 
 // holdsLocator says whether what l points to is in the file.
 func (m *Image) holdsLocator(l Locator) bool {

@@ -104,7 +104,7 @@ func (m *Image) stockOf(offs []int64) (s space, taken []span, err error) {
 	if err := m.findBatmap(offs); err != nil {
 		return space{}, nil, err
 	}
-	if taken, err = m.takenByOthers(); err != nil {
+	if taken, err = m.takenByOthers(offs); err != nil {
 		return space{}, nil, err
 	}
 	return space{fresh: m.footerOff + footerSize, nallocated: int64(len(offs)), next: m.behindAll(offs, taken)}, taken, nil
@@ -201,14 +201,14 @@ func (m *Image) overlap(off int64) error {
 		Want: "every block in a place of its own", Err: ErrCorrupt}
 }
 
-// takenByOthers is where no new block is put, in order: metadata, with what
-// locators set aside, and blocks behind the disk's end, as a disk has that was
-// made smaller.
-func (m *Image) takenByOthers() ([]span, error) {
+// takenByOthers is where no new block is put beside those at offs, in order:
+// metadata, with what locators set aside, and blocks behind the disk's end, as a
+// disk has that was made smaller.
+func (m *Image) takenByOthers(offs []int64) ([]span, error) {
 	taken := slices.Concat(m.metadata, m.batmap)
 	for _, l := range m.header.Locators {
-		if m.footer.Type == Differencing && m.holdsLocator(l) && l.Space() <= m.footerOff-l.DataOffset {
-			taken = append(taken, span{"a parent locator", l.DataOffset, l.DataOffset + l.Space()})
+		if s, ok := m.setAside(l, offs); ok {
+			taken = append(taken, s)
 		}
 	}
 	most := m.mostBlocks()
@@ -225,6 +225,32 @@ func (m *Image) takenByOthers() ([]span, error) {
 	})
 	slices.SortFunc(taken, func(x, y span) int { return cmp.Compare(x.off, y.off) })
 	return taken, err
+}
+
+// setAside is what a locator sets aside, as far as that can be true: it is in the
+// file, and where neither blocks, at offs, nor structures are. It may be more than
+// would be read of a path, and in a disk without a parent, where nobody reads it at
+// all: what is not understood stays.
+func (m *Image) setAside(l Locator, offs []int64) (span, bool) {
+	if !l.hasData() {
+		return span{}, false
+	}
+	for _, n := range [...]int64{max(l.Space(), l.DataLength), l.DataLength} {
+		s := span{"a parent locator", l.DataOffset, l.DataOffset + n}
+		if n <= m.footerOff-l.DataOffset && !m.isUsed(s, offs) {
+			return s, true
+		}
+	}
+	return span{}, false
+}
+
+// isUsed says whether structures, or blocks at offs, are in s.
+func (m *Image) isUsed(s span, offs []int64) bool {
+	if slices.ContainsFunc(m.structures(), func(other span) bool { return other.overlaps(s.off, s.end) }) {
+		return true
+	}
+	at, _ := slices.BinarySearch(offs, s.off-m.blockBytes()+1)
+	return at < len(offs) && offs[at] < s.end
 }
 
 // appendSlots appends the places for blocks from from to to, as many as the
