@@ -83,7 +83,7 @@ func (d *Disk) newCompaction(opts CompactOptions) (*compaction, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	v, w := d.view(), d.leaf()
-	if err := v.canCompact(); err != nil {
+	if err := d.canCompact(v); err != nil {
 		return nil, err
 	}
 	return &compaction{
@@ -93,14 +93,17 @@ func (d *Disk) newCompaction(opts CompactOptions) (*compaction, error) {
 }
 
 // canCompact is why the leaf can't be compacted.
-func (v *view) canCompact() error {
+func (d *Disk) canCompact(v *view) error {
 	switch m := v.top().img; {
 	case m.footer.Type == Fixed:
 		return fmt.Errorf("%w: a fixed disk has no blocks, and can't be compacted", ErrUnsupported)
 	case m.footer.SavedState != 0:
 		return fmt.Errorf("%w: it belongs to a machine in saved state, and must not be compacted", ErrUnsupported)
 	}
-	return v.strangeParent()
+	if d.opts.IgnoreParentIdentity { // else they were looked at, and only a merge that failed makes them others
+		return v.strangeParent()
+	}
+	return nil
 }
 
 // strangeParent is why what is read below the leaf need not be what its own parents

@@ -16,6 +16,11 @@ func (d *Disk) CompactSize(ctx context.Context, opts CompactOptions) (int64, err
 	if err := d.Sync(); err != nil {
 		return 0, err
 	}
+	end, err := d.beginChange(ctx) // which a change on its way would have it see half of
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	p, err := d.planCompaction()
 	if err != nil {
 		return 0, d.opError(err)
@@ -52,7 +57,7 @@ func (d *Disk) planCompaction() (*compactPlan, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	v := d.view()
-	if err := v.canCompact(); err != nil {
+	if err := d.canCompact(v); err != nil {
 		return nil, err
 	}
 	p := &compactPlan{disk: d, layer: v.top(), comparison: newComparison(), window: -1}

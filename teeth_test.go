@@ -192,13 +192,7 @@ var mistakes = []mistake{
 	}
 	offs, err :=`, `
 	offs, err :=`},
-		{"headerchange.go", `return d.reloadLeaf()
-}
-
-// apply`, `return d.settle()
-}
-
-// apply`},
+		{"headerchange.go", `return c.disk.reloadLeaf()`, `return joined(c.disk.settle(), c.disk.reloadLeaf())`},
 	}},
 	{"a rebase that copies nothing", []edit{{"rebase.go", `return !same && !r.opts.Unsafe`, `return false && !same`}}},
 	{"a new file's name before its content", []edit{{"create.go", `err = f.Sync()`, `err = nil`}}},
