@@ -20,7 +20,8 @@ type CompactOptions struct {
 // dropped from it: those that are the same in the images below, and zeros where
 // nothing is below. Zeros over a parent's data stay. What can't be told, since an
 // image below is damaged or was not opened, stays too. In a disk without a parent,
-// only whole blocks of zeros are dropped. Then blocks from the end of the file take
+// only whole blocks of zeros are dropped. A table, or a path to the parent, that came to
+// stand among the blocks goes to the front. Then blocks from the end of the file take
 // the places that are free in front of them, and the file ends behind the last one.
 //
 // Space that a file system inside the disk has freed is not known here: see
@@ -126,6 +127,9 @@ func (c *compaction) run(ctx context.Context) error {
 		return err
 	}
 	if err := c.dropAll(ctx); err != nil {
+		return err
+	}
+	if err := c.disk.alone(func() error { return c.bringHome(ctx) }); err != nil {
 		return err
 	}
 	blocks, err := c.survey()

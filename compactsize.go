@@ -158,6 +158,10 @@ func (p *compactPlan) size() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if h, ok := m.planHome(p.kept, taken); ok {
+		taken = h.taken
+		p.makeRoom(&h)
+	}
 	slots := m.slotsInFront(p.kept, taken)
 	for i, off := range slices.Backward(p.kept) {
 		n := len(slots)
@@ -171,4 +175,17 @@ func (p *compactPlan) size() (int64, error) {
 		return off + footerSize, nil
 	}
 	return m.FileSize(), nil
+}
+
+// makeRoom moves the blocks that are where things come home to the end of the file.
+func (p *compactPlan) makeRoom(h *homecoming) {
+	m := p.layer.img
+	end := m.footerOff
+	for i, off := range p.kept {
+		if off < h.end && off+m.blockBytes() > h.from {
+			p.kept[i] = m.slotAt(end)
+			end = p.kept[i] + m.blockBytes()
+		}
+	}
+	slices.Sort(p.kept)
 }

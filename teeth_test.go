@@ -174,6 +174,16 @@ var mistakes = []mistake{
 	s.freeSlots, w.freed = append(s.freeSlots, w.freed...), nil
 	w.space = s`},
 	}},
+	{"a table that comes home over blocks that are there", []edit{{"compacthome.go", `d.newHeaderChange()`, `d.headerChangeBeside(nil)`}}},
+	{"a locator that comes home late", []edit{{"compacthome.go", `
+		if err := c.copyData(p.to, p.off, n); err != nil {
+			return inPart(p.what, p.to, err)
+		}
+		p.set(&change.header, p.to)
+	}`, `
+		p.set(&change.header, p.to)
+		defer c.copyData(p.to, p.off, n)
+	}`}}},
 	{"W8: zeros over a parent's data dropped", []edit{{"compactdrop.go", `
 	return c.findEqual(e, under, each)`, `
 	return c.findZeros(e, each)`}}},
