@@ -38,8 +38,9 @@ const (
 )
 
 // explained are findings that say of errors why they remain.
-func explained(findings []Finding) []Finding {
+func (r *repairing) explained(findings []Finding) []Finding {
 	for i := range findings {
+		r.parent.explainTwin(&findings[i])
 		if f := &findings[i]; f.Severity == SeverityError && notMended[f.Code] != "" {
 			f.Message += " " + notMended[f.Code]
 		}
@@ -58,11 +59,8 @@ func (r *repairing) mend(codes map[string]bool) error {
 			return err
 		}
 	}
-	m, err := readImage(r.name, r.file, r.file.size, &r.chain.scratch)
-	if isAboutStructure(err) {
-		return nil
-	}
-	if err != nil || m.footer.Type == Fixed {
+	m, ok, err := r.read()
+	if err != nil || !ok || m.footer.Type == Fixed {
 		return err
 	}
 	if !hasAny(codes, wantEngine) && !codes["bat-beyond-disk"] {
@@ -117,7 +115,7 @@ func (r *repairing) completeFooter() error {
 }
 
 // mendCopy mends the footer's copy and nothing else, where it is not known which
-// space is free.
+// space is free; or the footer at the end, where it is the copy that counts.
 func (r *repairing) mendCopy(m *Image, codes map[string]bool) error {
 	if !m.NeedsRecovery() {
 		return nil
@@ -126,11 +124,21 @@ func (r *repairing) mendCopy(m *Image, codes map[string]bool) error {
 	if err != nil {
 		return err
 	}
-	r.stepsFor(codes, wrongCopy, 0, "The footer's copy at the file's start is written anew, from the footer at the end.")
-	if _, err := r.file.WriteAt(footer, 0); err != nil {
+	if _, err := r.file.WriteAt(footer, r.mendedCopy(m, codes)); err != nil {
 		return err
 	}
 	return r.file.Sync()
+}
+
+// mendedCopy notes that of two footers that differ one is written as the other is,
+// and returns where.
+func (r *repairing) mendedCopy(m *Image, codes map[string]bool) (off int64) {
+	if m.twin != nil && m.twin.adopted {
+		r.stepsFor(codes, wrongCopy, m.footerOff, "The footer at the file's end is written as its copy at the file's start is, which leads to the header that names the parent.")
+		return m.footerOff
+	}
+	r.stepsFor(codes, wrongCopy, 0, "The footer's copy at the file's start is written anew, from the footer at the end.")
+	return 0
 }
 
 // blocksToMove are the places of all blocks, in order, and the blocks that need
