@@ -32,9 +32,10 @@ var notMended = map[string]string{
 }
 
 const (
-	notMadeUp = "It is not mended: what the block held is not there, and anything in its place would be made up."
-	notPlaced = "It is not mended as long as other errors remain, or so many blocks overlap: nobody knows which space in the file is free."
-	notKnown  = "It is not mended: nothing in the file says what should be there."
+	notMadeUp  = "It is not mended: what the block held is not there, and anything in its place would be made up."
+	notPlaced  = "It is not mended as long as other errors remain, or so many blocks overlap: nobody knows which space in the file is free."
+	notVouched = "It is not mended: a fixed disk has no copy of its footer that would vouch for this one, and a guest may have written it, as a part of the disk."
+	notKnown   = "It is not mended: nothing in the file says what should be there."
 )
 
 // explained are findings that say of errors why they remain.
@@ -42,16 +43,24 @@ func (r *repairing) explained(findings []Finding) []Finding {
 	for i := range findings {
 		r.parent.explainTwin(&findings[i])
 		if f := &findings[i]; f.Severity == SeverityError && notMended[f.Code] != "" {
-			f.Message += " " + notMended[f.Code]
+			f.Message += " " + r.whyNotMended(f.Code)
 		}
 	}
 	return findings
 }
 
+// whyNotMended is why an error of that code remains.
+func (r *repairing) whyNotMended(code string) string {
+	if code == "trailing-bytes" && r.image.footer.Type == Fixed {
+		return notVouched
+	}
+	return notMended[code]
+}
+
 // mend mends what the findings on the overlay are about, of which codes are
 // those.
 func (r *repairing) mend(codes map[string]bool) error {
-	if r.image.footer.Type == Fixed && codes["trailing-bytes"] {
+	if r.image.footer.Type == Fixed && r.image.NeedsRecovery() {
 		return r.cutTrailing()
 	}
 	if codes["footer-511"] {
@@ -94,7 +103,8 @@ func (r *repairing) stepsFor(codes map[string]bool, of []string, off int64, form
 	}
 }
 
-// cutTrailing cuts off what is behind a fixed disk's footer.
+// cutTrailing cuts off what an interrupted growing put behind a fixed disk's footer,
+// as a writer does: the file's size tells of it, which no guest has a say in.
 func (r *repairing) cutTrailing() error {
 	end := r.image.footerOff + footerSize
 	r.step("trailing-bytes", end, "The %d bytes behind the footer are cut off.", r.file.size-end)
