@@ -169,7 +169,7 @@ func (r *repairing) progress(done int64) {
 // It returns the name of that.
 func (r *repairing) do(leaf link) (string, error) {
 	r.total += r.file.total()
-	u, err := undoOf(r.file, r.image)
+	u, err := undoOf(r.file)
 	if err != nil {
 		return "", err
 	}

@@ -393,6 +393,12 @@ func TestARepairCutsNoBlockOffAtACopyOfTheFooter(t *testing.T) {
 	report, err := requireRepaired(t, putDisk(t, file))
 	require.NoError(t, err)
 	require.Empty(t, errorsIn(report))
+	require.Equal(t, []string{"trailing-bytes"}, stepCodes(report))
+	other := bytes.Clone(file)
+	other[end-8192+84] = 1 // a footer, and not this image's
+	report, err = requireRepaired(t, putDisk(t, other))
+	require.NoError(t, err)
+	require.Equal(t, []string{"footer-lost"}, stepCodes(report))
 	report, err = requireRepaired(t, putDisk(t, altered(func(testing.TB) []byte { return file }, func(t testing.TB, file []byte) []byte {
 		t.Helper()
 		clear(file[:512]) // nor is one of a fixed disk believed, once that is lost too

@@ -159,6 +159,12 @@ func TestWhichOfTwoHeadersIsRightIsNotGuessed(t *testing.T) {
 			require.NoError(t, files.Rename("two.vhd", "empty/two.vhd"))
 			return vhd.Options{Root: "empty"}
 		},
+		"the parent is not to be opened, and the footer has 511 bytes": func(t testing.TB, files *vhdtest.MemFS) vhd.Options {
+			t.Helper()
+			two := mustReadFile(t, files, "two.vhd")
+			require.NoError(t, files.WriteFile("two.vhd", two[:len(two)-1]))
+			return vhd.Options{NoParents: true}
+		},
 		"the parent is not to be opened": func(testing.TB, *vhdtest.MemFS) vhd.Options { return vhd.Options{NoParents: true} },
 	} {
 		for _, renewed := range []bool{false, true} {
