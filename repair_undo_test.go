@@ -144,11 +144,11 @@ func TestAnUndoFileOfAbsurdNumbersIsRefused(t *testing.T) {
 func undoFile(before, least, most int64, runs ...[2]int64) []byte {
 	file := []byte("vhd repair undo\n")
 	for _, n := range []int64{before, least, most, 0} {
-		file = binary.BigEndian.AppendUint64(file, uint64(n)) //nolint:gosec // none is negative
+		file = binary.BigEndian.AppendUint64(file, uint64(n))
 	}
 	for _, run := range append(runs, [2]int64{}) {
-		file = binary.BigEndian.AppendUint64(file, uint64(run[0]))        //nolint:gosec // not negative
-		file = binary.BigEndian.AppendUint32(file, uint32(run[1]-run[0])) //nolint:gosec // small
+		file = binary.BigEndian.AppendUint64(file, uint64(run[0]))
+		file = binary.BigEndian.AppendUint32(file, uint32(run[1]-run[0]))
 		file = binary.BigEndian.AppendUint32(file, 1)
 	}
 	sum := sha256.Sum256(file)
@@ -187,7 +187,7 @@ func TestAnUndoFileWithoutOneOfTheStructuresIsRefused(t *testing.T) {
 	undo := mustReadFile(t, mem, opts.Undo)
 	found := map[int64]bool{}
 	for at := int64(48); ; {
-		sector, n, zeros := int64(binary.BigEndian.Uint64(undo[at:])), int64(binary.BigEndian.Uint32(undo[at+8:])), binary.BigEndian.Uint32(undo[at+12:]) == 1 //nolint:gosec // small
+		sector, n, zeros := int64(binary.BigEndian.Uint64(undo[at:])), int64(binary.BigEndian.Uint32(undo[at+8:])), binary.BigEndian.Uint32(undo[at+12:]) == 1
 		if n == 0 {
 			break
 		}
