@@ -68,7 +68,7 @@ type referrer struct {
 	changed bool
 
 	// What it refers to: as it was, so that before and after the image is renamed
-	// its parent is found, and in the end; nil: as then.
+	// its parent is found, and in the end.
 	former, both, latter *newParent
 }
 
@@ -95,10 +95,24 @@ func (r *renaming) run() error {
 		return err
 	}
 	var err error
-	for _, c := range r.children { // each finds its parent already
-		err = joined(err, c.disk.refer(c.latter))
+	for _, c := range r.all() { // each finds its parent already
+		err = joined(err, r.settle(c))
 	}
 	return err
+}
+
+// settle has an image refer to its parent as it is to in the end.
+func (r *renaming) settle(c *referrer) (err error) {
+	if *c.latter == *c.both {
+		return nil
+	}
+	if errors.Is(c.disk.usable(), ErrClosed) { // it is the image, which has been closed to be renamed
+		c.found.name = r.new
+		if c.disk, err = c.found.openAlone(r.opts.Options); err != nil {
+			return inFile(r.new, err)
+		}
+	}
+	return c.disk.refer(c.latter)
 }
 
 // enter finds out where the image is and goes, and locks it.
@@ -205,12 +219,14 @@ func (r *renaming) isChild(k *kin) (bool, error) {
 		if ref.path.err != nil {
 			continue
 		}
-		if slices.Contains(ref.path.candidates(dirOf(k.abs), r.opts.FS == nil && runtime.GOOS == "windows"), r.image.abs) {
+		if slices.Contains(ref.path.candidates(dirOf(k.abs), r.hasDrives()), r.image.abs) {
 			return true, nil
 		}
 	}
 	return false, nil
 }
+
+func (r *renaming) hasDrives() bool { return r.opts.FS == nil && runtime.GOOS == "windows" }
 
 // prepare opens the children, and whatever else has to be written, before anything is
 // changed.
@@ -227,7 +243,7 @@ func (r *renaming) prepare() error {
 }
 
 // prepareSelf opens the image for writing if the path to its own parent changes. A
-// parent that is not found will not be found afterwards either.
+// parent that is not found will not be found afterwards either, unless it is damaged.
 func (r *renaming) prepareSelf() error {
 	img := r.image.img
 	if img.footer.Type != Differencing || dirOf(r.from.abs()) == dirOf(r.to.abs()) {
@@ -236,7 +252,7 @@ func (r *renaming) prepareSelf() error {
 	opts := r.opts.Options
 	opts.Lock, opts.Search = LockNone, nil
 	parent, err := findParentOf(r.old, opts)
-	if isLost(err) {
+	if isLost(err) && !isDamaged(err) {
 		return nil
 	}
 	if err != nil {
@@ -247,12 +263,11 @@ func (r *renaming) prepareSelf() error {
 	if c.former, err = r.reference(r.old, name, img); err != nil {
 		return err
 	}
-	if c.both, err = r.reference(r.new, name, img); err != nil {
+	if c.latter, err = r.reference(r.new, name, img); err != nil {
 		return err
 	}
-	c.both.absolute = c.former.absolute // it leads there from everywhere
-	if c.both.absolute == "" {
-		return fmt.Errorf("%w: its parent has no absolute name", ErrUnsupported)
+	if err := r.decideBoth(c, dirOf(r.from.abs()), parent.abs); err != nil {
+		return err
 	}
 	if err := r.releaseImage(); err != nil {
 		return err
@@ -264,6 +279,13 @@ func (r *renaming) prepareSelf() error {
 	return c.disk.referable(c.both)
 }
 
+// isDamaged says whether a parent that is lost may be one of the files that were tried, if
+// that could be read.
+func isDamaged(err error) bool {
+	lost, ok := errors.AsType[*ParentError](err)
+	return ok && slices.ContainsFunc(lost.Attempts, func(a ParentAttempt) bool { return isFormatError(a.Err) })
+}
+
 // prepareChild opens a child for writing, and decides what it refers to.
 func (r *renaming) prepareChild(c *referrer) (err error) {
 	if c.former, err = r.reference(c.name, r.old, c.found.img); err != nil {
@@ -272,15 +294,44 @@ func (r *renaming) prepareChild(c *referrer) (err error) {
 	if c.latter, err = r.reference(c.name, r.new, c.found.img); err != nil {
 		return err
 	}
-	both := *c.latter
-	both.absolute = c.former.absolute
-	if c.both = &both; both.relative == "" {
+	if c.latter.relative == "" {
 		return fmt.Errorf("%w: it is on another volume", ErrUnsupported)
+	}
+	if err := r.decideBoth(c, dirOf(c.found.abs), r.image.abs); err != nil {
+		return err
 	}
 	if c.disk, err = c.found.openAlone(r.opts.Options); err != nil {
 		return err
 	}
 	return c.disk.referable(c.latter)
+}
+
+// decideBoth decides what an image in dir, whose parent is called parent as yet, refers to
+// meanwhile: by the relative path to where the parent will be from where the image will be,
+// and by the absolute one to where it is. One that can't be followed gives its place to the
+// relative one.
+func (r *renaming) decideBoth(c *referrer, dir, parent string) error {
+	both := *c.latter
+	both.absolute = c.former.absolute
+	if !r.leads(both.absolute, dir, parent) {
+		both.absolute = c.former.relative
+	}
+	if !r.leads(both.absolute, dir, parent) {
+		return fmt.Errorf("%w: no path that can be stored leads to its parent %s", ErrUnsupported, parent)
+	}
+	c.both = &both
+	return nil
+}
+
+// leads says whether a path, once it is stored, leads an image in dir to the one called
+// parent.
+func (r *renaming) leads(path, dir, parent string) bool {
+	data, err := W2ku.EncodePath(path)
+	if err != nil || len(data) > maxLocatorData {
+		return false
+	}
+	ref := newLocatorRef(locatorData{code: W2ku, data: data})
+	return ref.path.err == nil && slices.Contains(ref.path.candidates(dir, r.hasDrives()), parent)
 }
 
 // reference is what the image called child, whose structures are img, is to record
@@ -289,8 +340,7 @@ func (r *renaming) reference(child, parent string, img *Image) (*newParent, erro
 	return newParentOf(child, parent, img.header.ParentID, img.header.ParentTime, &r.opts.Options)
 }
 
-// announce has all refer to both names of the image: the relative path is that of
-// after, the absolute one that of before.
+// announce has all refer to both names of the image.
 func (r *renaming) announce() error {
 	if r.self != nil {
 		r.self.changed = true
@@ -348,8 +398,8 @@ func (r *renaming) all() []*referrer {
 	return append([]*referrer{r.self}, r.children...)
 }
 
-// move gives the image its new name, durably. moved says whether it may have it, and
-// not the old one. Where files can have two names it has both for a moment, and
+// move gives the image its new name, durably. moved says whether it may have it, now or
+// after a crash. Where files can have two names it has both for a moment, and
 // never takes the place of another.
 func (r *renaming) move() (moved bool, err error) {
 	if runtime.GOOS == "windows" { // where what is open keeps its name
@@ -386,7 +436,11 @@ func (r *renaming) dropOldName() (moved bool, err error) {
 		err = fsys.Remove(r.from.name)
 	}
 	if err != nil {
-		return false, joined(err, fsys.Remove(r.to.name))
+		undo := fsys.Remove(r.to.name)
+		if undo == nil {
+			undo = fsys.SyncDir(r.to.dir)
+		}
+		return undo != nil, joined(err, undo)
 	}
 	return true, fsys.SyncDir(r.from.dir)
 }

@@ -241,6 +241,8 @@ var renames = []struct {
 	{"a base", "base.vhd", "root.vhd", "", [][2]string{{"base.vhd", ""}, {"one.vhd", "base.vhd"}, {"two.vhd", "base.vhd"}, {"leaf.vhd", "one.vhd"}}},
 	{"an image in the middle", "one.vhd", "moved.vhd", "", [][2]string{{"base.vhd", ""}, {"one.vhd", "base.vhd"}, {"leaf.vhd", "one.vhd"}}},
 	{"to another directory", "a/one.vhd", "b/moved.vhd", "/", [][2]string{{"a/base.vhd", ""}, {"a/one.vhd", "a/base.vhd"}, {"a/leaf.vhd", "a/one.vhd"}, {"b/leaf.vhd", "a/one.vhd"}}},
+	{"where no absolute path can be followed", "x:y/one.vhd", "x:y/moved.vhd", "/", [][2]string{{"x:y/base.vhd", ""}, {"x:y/one.vhd", "x:y/base.vhd"}, {"x:y/leaf.vhd", "x:y/one.vhd"}}},
+	{"to a deeper directory where no absolute path can be followed", "aux/one.vhd", "aux/b/moved.vhd", "/", [][2]string{{"aux/base.vhd", ""}, {"aux/one.vhd", "aux/base.vhd"}, {"aux/leaf.vhd", "aux/one.vhd"}}},
 }
 
 func TestEveryCrashOfARenameLeavesAllThatOpens(t *testing.T) {
@@ -356,5 +358,20 @@ func failEverywhere(t *testing.T, files *vhdtest.MemFS, linking bool, work func(
 				break
 			}
 		}
+	}
+}
+
+// What an image refers to while it is renamed does not stay.
+func TestRenameEndsWithBothPathsToTheParent(t *testing.T) {
+	tree := newTinyTree(t, [2]string{"aux/base.vhd", ""}, [2]string{"aux/one.vhd", "aux/base.vhd"}, [2]string{"aux/leaf.vhd", "aux/one.vhd"})
+	require.NoError(t, tree.files.MkdirAll("aux/b"))
+	_, err := vhd.Rename(t.Context(), "aux/one.vhd", "aux/b/moved.vhd", vhd.RenameOptions{Options: vhd.Options{FS: tree.files, Root: "/"}})
+	require.NoError(t, err)
+	for name, want := range map[string][2]string{"aux/b/moved.vhd": {`..\base.vhd`, `\aux\base.vhd`}, "aux/leaf.vhd": {`.\b\moved.vhd`, `\aux\b\moved.vhd`}} {
+		raw, err := tree.files.ReadFile(name)
+		require.NoError(t, err)
+		img, err := vhd.Inspect(bytes.NewReader(raw), int64(len(raw)))
+		require.NoError(t, err)
+		require.ElementsMatch(t, []vhd.ParentRef{{Origin: "W2ru", Path: want[0]}, {Origin: "W2ku", Path: want[1]}, {Origin: "header", Path: want[1]}}, img.ParentRefs())
 	}
 }
