@@ -64,7 +64,7 @@ type renaming struct {
 type referrer struct {
 	name    string
 	found   *kin
-	disk    *Disk
+	disk    *relinked
 	changed bool
 
 	// What it refers to: as it was, so that before and after the image is renamed
@@ -108,7 +108,7 @@ func (r *renaming) settle(c *referrer) (err error) {
 	}
 	if errors.Is(c.disk.usable(), ErrClosed) { // it is the image, which has been closed to be renamed
 		c.found.name = r.new
-		if c.disk, err = c.found.openAlone(r.opts.Options); err != nil {
+		if c.disk, err = c.found.openAlone(r.opts.Options, c.latter.id); err != nil {
 			return inFile(r.new, err)
 		}
 	}
@@ -259,11 +259,12 @@ func (r *renaming) prepareSelf() error {
 		return err
 	}
 	name := r.opts.nameOf(parent.img, parent.abs)
-	c := &referrer{name: r.old, found: &kin{name: r.old, info: r.image.info, parentID: img.header.ParentID}}
-	if c.former, err = r.reference(r.old, name, img); err != nil {
+	c := &referrer{name: r.old, found: &kin{name: r.old, info: r.image.info, parents: img.recordedParents()}}
+	its := c.found.recordedOf(parent.img.footer.ID)
+	if c.former, err = r.reference(r.old, name, its); err != nil {
 		return err
 	}
-	if c.latter, err = r.reference(r.new, name, img); err != nil {
+	if c.latter, err = r.reference(r.new, name, its); err != nil {
 		return err
 	}
 	if err := r.decideBoth(c, dirOf(r.from.abs()), parent.abs); err != nil {
@@ -272,7 +273,7 @@ func (r *renaming) prepareSelf() error {
 	if err := r.releaseImage(); err != nil {
 		return err
 	}
-	if c.disk, err = c.found.openAlone(r.opts.Options); err != nil {
+	if c.disk, err = c.found.openAlone(r.opts.Options, parent.img.footer.ID); err != nil {
 		return err
 	}
 	r.self = c
@@ -288,10 +289,12 @@ func isDamaged(err error) bool {
 
 // prepareChild opens a child for writing, and decides what it refers to.
 func (r *renaming) prepareChild(c *referrer) (err error) {
-	if c.former, err = r.reference(c.name, r.old, c.found.img); err != nil {
+	id := r.image.img.footer.ID
+	its := c.found.recordedOf(id)
+	if c.former, err = r.reference(c.name, r.old, its); err != nil {
 		return err
 	}
-	if c.latter, err = r.reference(c.name, r.new, c.found.img); err != nil {
+	if c.latter, err = r.reference(c.name, r.new, its); err != nil {
 		return err
 	}
 	if c.latter.relative == "" {
@@ -300,7 +303,7 @@ func (r *renaming) prepareChild(c *referrer) (err error) {
 	if err := r.decideBoth(c, dirOf(c.found.abs), r.image.abs); err != nil {
 		return err
 	}
-	if c.disk, err = c.found.openAlone(r.opts.Options); err != nil {
+	if c.disk, err = c.found.openAlone(r.opts.Options, id); err != nil {
 		return err
 	}
 	return c.disk.referable(c.latter)
@@ -334,10 +337,10 @@ func (r *renaming) leads(path, dir, parent string) bool {
 	return ref.path.err == nil && slices.Contains(ref.path.candidates(dir, r.hasDrives()), parent)
 }
 
-// reference is what the image called child, whose structures are img, is to record
-// of its parent once both have these names.
-func (r *renaming) reference(child, parent string, img *Image) (*newParent, error) {
-	return newParentOf(child, parent, img.header.ParentID, img.header.ParentTime, &r.opts.Options)
+// reference is what the image called child is to record of its parent, besides what it
+// does, once both have these names.
+func (r *renaming) reference(child, parent string, its recorded) (*newParent, error) {
+	return newParentOf(child, parent, its.id, its.modified, &r.opts.Options)
 }
 
 // announce has all refer to both names of the image.
@@ -345,9 +348,6 @@ func (r *renaming) announce() error {
 	if r.self != nil {
 		r.self.changed = true
 		if err := r.self.disk.refer(r.self.both); err != nil {
-			return err
-		}
-		if err := r.noteModified(); err != nil {
 			return err
 		}
 	}
@@ -361,23 +361,6 @@ func (r *renaming) announce() error {
 		}
 	}
 	return r.ctx.Err()
-}
-
-// noteModified has children that know when the image was last written to know it
-// again.
-func (r *renaming) noteModified() error {
-	info, err := r.self.disk.view().top().file.Stat()
-	if err != nil {
-		return err
-	}
-	for _, c := range r.children {
-		for _, p := range []*newParent{c.former, c.both, c.latter} {
-			if isAbout(p.modified, r.image.info.ModTime()) {
-				p.modified = info.ModTime()
-			}
-		}
-	}
-	return nil
 }
 
 // takeBack has all refer to the image as they did.
