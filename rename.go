@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+
+	"github.com/google/uuid"
 )
 
 // RenameOptions say how an image is renamed.
@@ -32,7 +34,9 @@ type RenameOptions struct {
 // The children are those in the directory that the image is in, in the one that it
 // goes to, and in those of opts.Search, that find it as their parent when they are
 // opened with opts. Rename returns their names, also with an error. Others lose
-// their parent; see [Disk.Rebase] and [RebaseTree].
+// their parent; see [Disk.Rebase] and [RebaseTree]. Who would not find its parent with opts
+// afterwards, as that is outside Root, which is the directory of each image itself if it is empty, is
+// ErrOutsideRoot, and nothing is changed.
 //
 // Nobody may use the image and its children meanwhile: ErrLocked. Whatever ends the
 // work, the image is there under the one name or the other, or, where files can have
@@ -64,6 +68,7 @@ type renaming struct {
 type referrer struct {
 	name    string
 	found   *kin
+	parent  uuid.UUID // its identifier
 	disk    *relinked
 	changed bool
 
@@ -79,8 +84,8 @@ func (r *renaming) run() error {
 	if err := r.findChildren(); err != nil {
 		return err
 	}
-	if r.opts.DryRun {
-		return nil
+	if err := r.plan(); err != nil || r.opts.DryRun {
+		return err
 	}
 	if err := r.prepare(); err != nil {
 		return err
@@ -108,7 +113,7 @@ func (r *renaming) settle(c *referrer) (err error) {
 	}
 	if errors.Is(c.disk.usable(), ErrClosed) { // it is the image, which has been closed to be renamed
 		c.found.name = r.new
-		if c.disk, err = c.found.openAlone(r.opts.Options, c.latter.id); err != nil {
+		if c.disk, err = c.found.openAlone(r.opts.Options, c.parent); err != nil {
 			return inFile(r.new, err)
 		}
 	}
@@ -190,7 +195,7 @@ func (r *renaming) findChildrenIn(f *folder) error {
 	return f.eachChild(r.ctx, false, r.isImage, func(k *kin) error {
 		isChild, err := r.isChild(k)
 		if isChild {
-			r.children = append(r.children, &referrer{name: k.name, found: k})
+			r.children = append(r.children, &referrer{name: k.name, found: k, parent: r.image.img.footer.ID})
 		}
 		return err
 	})
@@ -203,7 +208,7 @@ func (r *renaming) isImage(abs string, info fs.FileInfo) bool { return r.image.i
 // isChild says whether an image finds the one that is renamed as its parent, or
 // names it and could not open it now, as outside Root.
 func (r *renaming) isChild(k *kin) (bool, error) {
-	if !k.img.namesParent(r.image.img.footer.ID) {
+	if !r.opts.IgnoreParentIdentity && !k.img.namesParent(r.image.img.footer.ID) {
 		return false, nil
 	}
 	opts := r.opts.Options
@@ -212,7 +217,7 @@ func (r *renaming) isChild(k *kin) (bool, error) {
 	switch {
 	case err == nil:
 		return r.isImage(parent.abs, parent.info), nil
-	case !isLost(err):
+	case !isLost(err) && k.img.namesParent(r.image.img.footer.ID):
 		return false, err
 	}
 	for ref := range k.img.storedRefs() {
@@ -228,23 +233,44 @@ func (r *renaming) isChild(k *kin) (bool, error) {
 
 func (r *renaming) hasDrives() bool { return r.opts.FS == nil && runtime.GOOS == "windows" }
 
-// prepare opens the children, and whatever else has to be written, before anything is
-// changed.
-func (r *renaming) prepare() error {
-	if err := r.prepareSelf(); err != nil {
+// plan decides what all refer to.
+func (r *renaming) plan() error {
+	if err := r.planSelf(); err != nil {
 		return err
 	}
 	for _, c := range r.children {
-		if err := r.prepareChild(c); err != nil {
+		if err := r.planChild(c); err != nil {
 			return inFile(c.name, err)
 		}
 	}
 	return nil
 }
 
-// prepareSelf opens the image for writing if the path to its own parent changes. A
+// prepare opens the children, and whatever else has to be written, before anything is
+// changed.
+func (r *renaming) prepare() error {
+	if r.self != nil { // which is open, but not to be written
+		if err := r.releaseImage(); err != nil {
+			return err
+		}
+	}
+	for _, c := range r.all() {
+		var err error
+		if c.disk, err = c.found.openAlone(r.opts.Options, c.parent); err != nil {
+			return err
+		}
+		for _, p := range []*newParent{c.both, c.latter} {
+			if err := c.disk.referable(p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// planSelf has the image refer to its own parent anew if the path to that changes. A
 // parent that is not found will not be found afterwards either, unless it is damaged.
-func (r *renaming) prepareSelf() error {
+func (r *renaming) planSelf() error {
 	img := r.image.img
 	if img.footer.Type != Differencing || dirOf(r.from.abs()) == dirOf(r.to.abs()) {
 		return nil
@@ -259,25 +285,11 @@ func (r *renaming) prepareSelf() error {
 		return err
 	}
 	name := r.opts.nameOf(parent.img, parent.abs)
-	c := &referrer{name: r.old, found: &kin{name: r.old, info: r.image.info, parents: img.recordedParents()}}
-	its := c.found.recordedOf(parent.img.footer.ID)
-	if c.former, err = r.reference(r.old, name, its); err != nil {
+	r.self = &referrer{name: r.old, parent: parent.img.footer.ID, found: &kin{name: r.old, info: r.image.info, parents: img.recordedParents()}}
+	if err := r.self.plan(&r.opts.Options, [2]string{r.old, name}, [2]string{r.new, name}); err != nil {
 		return err
 	}
-	if c.latter, err = r.reference(r.new, name, its); err != nil {
-		return err
-	}
-	if err := r.decideBoth(c, dirOf(r.from.abs()), parent.abs); err != nil {
-		return err
-	}
-	if err := r.releaseImage(); err != nil {
-		return err
-	}
-	if c.disk, err = c.found.openAlone(r.opts.Options, parent.img.footer.ID); err != nil {
-		return err
-	}
-	r.self = c
-	return c.disk.referable(c.both)
+	return r.decideBoth(r.self, dirOf(r.from.abs()), parent.abs)
 }
 
 // isDamaged says whether a parent that is lost may be one of the files that were tried, if
@@ -287,26 +299,14 @@ func isDamaged(err error) bool {
 	return ok && slices.ContainsFunc(lost.Attempts, func(a ParentAttempt) bool { return isFormatError(a.Err) })
 }
 
-// prepareChild opens a child for writing, and decides what it refers to.
-func (r *renaming) prepareChild(c *referrer) (err error) {
-	id := r.image.img.footer.ID
-	its := c.found.recordedOf(id)
-	if c.former, err = r.reference(c.name, r.old, its); err != nil {
-		return err
-	}
-	if c.latter, err = r.reference(c.name, r.new, its); err != nil {
+func (r *renaming) planChild(c *referrer) error {
+	if err := c.plan(&r.opts.Options, [2]string{c.name, r.old}, [2]string{c.name, r.new}); err != nil {
 		return err
 	}
 	if c.latter.relative == "" {
 		return fmt.Errorf("%w: it is on another volume", ErrUnsupported)
 	}
-	if err := r.decideBoth(c, dirOf(c.found.abs), r.image.abs); err != nil {
-		return err
-	}
-	if c.disk, err = c.found.openAlone(r.opts.Options, id); err != nil {
-		return err
-	}
-	return c.disk.referable(c.latter)
+	return r.decideBoth(c, dirOf(c.found.abs), r.image.abs)
 }
 
 // decideBoth decides what an image in dir, whose parent is called parent as yet, refers to
@@ -337,10 +337,24 @@ func (r *renaming) leads(path, dir, parent string) bool {
 	return ref.path.err == nil && slices.Contains(ref.path.candidates(dir, r.hasDrives()), parent)
 }
 
-// reference is what the image called child is to record of its parent, besides what it
-// does, once both have these names.
-func (r *renaming) reference(child, parent string, its recorded) (*newParent, error) {
-	return newParentOf(child, parent, its.id, its.modified, &r.opts.Options)
+// plan decides what an image refers to, by its name and its parent's, before and after.
+func (c *referrer) plan(opts *Options, before, after [2]string) (err error) {
+	its := c.found.recordedOf(c.parent)
+	if c.former, err = newParentOf(before[0], before[1], its.id, its.modified, opts); err != nil {
+		return err
+	}
+	inRoot := *opts
+	if inRoot.Root == "" { // outside which Open finds nothing
+		if inRoot.Root = path.Dir(after[0]); opts.FS == nil {
+			dir, _ := filepath.Split(after[0])
+			inRoot.Root = cmp.Or(dir, ".")
+		}
+	}
+	c.latter, err = newParentOf(after[0], after[1], its.id, its.modified, &inRoot)
+	if errors.Is(err, ErrOutsideRoot) {
+		return fmt.Errorf("%w of %s: Options.Root has to hold both", err, after[0])
+	}
+	return err
 }
 
 // announce has all refer to both names of the image.
@@ -430,7 +444,7 @@ func (r *renaming) dropOldName() (moved bool, err error) {
 
 // releaseImage closes the image.
 func (r *renaming) releaseImage() error {
-	if r.self != nil {
+	if r.self != nil && r.self.disk != nil {
 		if err := r.self.disk.usable(); err == nil {
 			return r.self.disk.Close()
 		}

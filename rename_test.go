@@ -375,3 +375,49 @@ func TestRenameEndsWithBothPathsToTheParent(t *testing.T) {
 		require.ElementsMatch(t, []vhd.ParentRef{{Origin: "W2ru", Path: want[0]}, {Origin: "W2ku", Path: want[1]}, {Origin: "header", Path: want[1]}}, img.ParentRefs())
 	}
 }
+
+// Who could not be opened with the same options afterwards stops it, and says what to do.
+func TestRenameLeadsNobodyOutOfTheRoot(t *testing.T) {
+	f := newLineage(t)
+	require.NoError(t, os.Mkdir(f.name("deeper"), 0o755))
+	far := f.create(t, "deeper/far.vhd", vhd.CreateOptions{Parent: f.name("base.vhd")}, f.base, rand.New(rand.NewPCG(3, 3)))
+	before := filesOf(t, f.dir+"/deeper")
+	rename := func(from, to string, opts vhd.RenameOptions) error {
+		_, err := vhd.Rename(t.Context(), f.name(from), f.name(to), opts)
+		return err
+	}
+	requireOutside := func(err error) {
+		t.Helper()
+		require.ErrorIs(t, err, vhd.ErrOutsideRoot)
+		require.ErrorContains(t, err, "Options.Root")
+	}
+	for _, dryRun := range []bool{true, false} {
+		requireOutside(rename("base.vhd", "../base.vhd", vhd.RenameOptions{DryRun: dryRun}))                                                        // away from middle
+		requireOutside(rename("leaf.vhd", "deeper/leaf.vhd", vhd.RenameOptions{DryRun: dryRun}))                                                    // away from its parent
+		requireOutside(rename("base.vhd", "root.vhd", vhd.RenameOptions{DryRun: dryRun, Options: vhd.Options{Search: []string{f.name("deeper")}}})) // whose child is elsewhere
+	}
+	require.Equal(t, before, filesOf(t, f.dir+"/deeper"))
+	require.FileExists(t, f.name("base.vhd"))
+
+	require.NoError(t, rename("base.vhd", "deeper/base.vhd", vhd.RenameOptions{})) // which middle may open
+	requireFileReadsAs(t, f.name("leaf.vhd"), f.leaf)
+	f.requireTreeReads(t, "deeper/far.vhd", far)
+}
+
+// Who takes any image for its parent takes it under its new name too.
+func TestRenameFindsChildrenThatTakeAnyParent(t *testing.T) {
+	tree := newTinyTree(t, [2]string{"base.vhd", ""}, [2]string{"leaf.vhd", "base.vhd"}, [2]string{"other.vhd", ""}, [2]string{"its.vhd", "other.vhd"})
+	raw, err := tree.files.ReadFile("other.vhd")
+	require.NoError(t, err)
+	require.NoError(t, tree.files.Remove("base.vhd"))
+	require.NoError(t, tree.files.WriteFile("base.vhd", raw))
+	opts := vhd.Options{FS: tree.files, IgnoreParentIdentity: true}
+	children, err := vhd.Rename(t.Context(), "base.vhd", "root.vhd", vhd.RenameOptions{Options: opts})
+	require.NoError(t, err)
+	require.Equal(t, []string{"leaf.vhd"}, children)
+	disk, err := vhd.Open("leaf.vhd", &opts)
+	require.NoError(t, err)
+	require.NoError(t, disk.Close())
+	_, err = vhd.Open("leaf.vhd", &vhd.Options{FS: tree.files})
+	require.ErrorIs(t, err, vhd.ErrParentMismatch, "it took the identifier")
+}
