@@ -203,6 +203,9 @@ func (t *treeRebase) parentOf(child *kin, lost error) (*kin, error) {
 			}
 			parents, names = append(parents, k), append(names, k.name)
 		}
+		if len(parents) > 0 {
+			break // while two were named, both were right
+		}
 	}
 	switch {
 	case len(parents) == 0:

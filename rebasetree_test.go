@@ -298,3 +298,102 @@ func TestRebaseTreeTakesTwoNamesOfOneFileForOneImage(t *testing.T) {
 	require.Equal(t, []vhd.Rebased{{Name: f.name("middle.vhd"), Parent: f.name("one.vhd")}}, found)
 	requireFileReadsAs(t, f.name("leaf.vhd"), f.leaf)
 }
+
+// A merge that was killed left a child of which nobody knows which of two identifiers its
+// parent has. Where the parent is is another matter.
+func TestRebaseTreeMendsWhatAKilledMergeLeft(t *testing.T) {
+	tree := newTinyTree(t, [2]string{"base.vhd", ""}, [2]string{"one.vhd", "base.vhd"}, [2]string{"two.vhd", "one.vhd"}, [2]string{"leaf.vhd", "two.vhd"})
+	storage := vhdtest.NewCrashFS(tree.files.Clone(), vhdtest.CrashOptions{})
+	mended, refused := 0, map[string]int{}
+	storage.OnOp = func(op vhdtest.Op) {
+		for _, ahead := range []string{"y", "a"} { // before its child, or behind
+			state := storage.Live()
+			require.NoError(t, state.MkdirAll(ahead))
+			for _, name := range []string{"base.vhd", "one.vhd", "two.vhd"} {
+				if _, err := state.Stat(name); err == nil {
+					require.NoError(t, state.Rename(name, ahead+"/"+name))
+				}
+			}
+			found, err := vhd.RebaseTree(t.Context(), "/", vhd.RebaseTreeOptions{Options: vhd.Options{FS: state}})
+			require.NoError(t, err)
+			for _, r := range found {
+				if r.Err != nil {
+					refused[fmt.Sprintf("%v: %v", op, r.Err)]++
+				} else if r.Name == "/leaf.vhd" {
+					mended++
+				}
+			}
+			require.NoError(t, mustReadAs(state, "leaf.vhd", "/", tree.content["leaf.vhd"]), "%v: %v", op, found)
+		}
+	}
+	disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: storage, Writable: true})
+	require.NoError(t, err)
+	require.NoError(t, disk.Merge(t.Context(), 1, 2, vhd.MergeOptions{}))
+	require.NoError(t, disk.Close())
+	require.Empty(t, refused)
+	require.Positive(t, mended)
+}
+
+// watchedFS tells of every file that is about to be opened.
+type watchedFS struct {
+	vhd.FS
+	onOpen func(name string, flag int)
+}
+
+func (h watchedFS) OpenFile(name string, flag int, perm fs.FileMode) (vhd.File, error) {
+	h.onOpen(name, flag)
+	return h.FS.OpenFile(name, flag, perm)
+}
+
+func TestAParentThatIsReplacedMeanwhileIsNotReferredTo(t *testing.T) {
+	tree := newTinyTree(t, [2]string{"base.vhd", ""}, [2]string{"leaf.vhd", "base.vhd"}, [2]string{"other.vhd", ""})
+	require.NoError(t, tree.files.MkdirAll("x"))
+	require.NoError(t, tree.files.Rename("base.vhd", "x/base.vhd"))
+	other, err := tree.files.ReadFile("other.vhd")
+	require.NoError(t, err)
+	before, err := tree.files.ReadFile("leaf.vhd")
+	require.NoError(t, err)
+	opened := 0
+	fsys := watchedFS{tree.files, func(name string, _ int) {
+		if name != "/x/base.vhd" {
+			return
+		}
+		if opened++; opened == 2 { // once it was found
+			require.NoError(t, tree.files.WriteFile(name, other))
+		}
+	}}
+	found, err := vhd.RebaseTree(t.Context(), "/", vhd.RebaseTreeOptions{Options: vhd.Options{FS: fsys}})
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	require.ErrorIs(t, found[0].Err, vhd.ErrLocked)
+	require.Equal(t, 2, opened)
+	after, err := tree.files.ReadFile("leaf.vhd")
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+}
+
+// A child that another file took the place of is not written to, though it names the
+// same parent.
+func TestAChildThatIsReplacedMeanwhileIsNotWrittenTo(t *testing.T) {
+	dir := newOldLineage(t)
+	raw, err := os.ReadFile(filepath.Join(dir, "middle.vhd"))
+	require.NoError(t, err)
+	root, err := os.OpenRoot(dir)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, root.Close()) })
+	replaced := false
+	fsys := watchedFS{vhd.RootFS(root), func(name string, flag int) {
+		if name == "middle.vhd" && flag == os.O_RDWR && !replaced {
+			replaced = true
+			require.NoError(t, root.WriteFile("new", raw, 0o600))
+			require.NoError(t, root.Rename("new", "middle.vhd"))
+		}
+	}}
+	_, err = vhd.Rename(t.Context(), "base.vhd", "root.vhd", vhd.RenameOptions{Options: vhd.Options{FS: fsys}})
+	require.ErrorIs(t, err, vhd.ErrLocked)
+	require.True(t, replaced)
+	require.FileExists(t, filepath.Join(dir, "base.vhd"))
+	after, err := os.ReadFile(filepath.Join(dir, "middle.vhd"))
+	require.NoError(t, err)
+	require.Equal(t, raw, after)
+}
