@@ -143,6 +143,9 @@ func (c *chainMachine) run(t *rapid.T) {
 		"export":          c.export,
 		"import":          c.importContent,
 		"import anew":     c.importAnew,
+		"rename":          c.rename,
+		"move":            c.move,
+		"repair":          c.repair,
 		"revert":          c.revert,
 		"compact":         c.compact,
 		"pass the end":    c.passTheEnd,
@@ -391,7 +394,7 @@ func requireSameBytes(t require.TestingT, want, got []byte, off int64) {
 	if bytes.Equal(want, got) {
 		return
 	}
-	require.Len(t, got, len(want))
+	require.Equal(t, len(want), len(got), "bytes") //nolint:testifylint // Len prints them all
 	for i := range want {
 		if want[i] != got[i] {
 			require.Failf(t, "wrong bytes", "first at byte %d, sector %d: got %x, want %x", off+int64(i),
