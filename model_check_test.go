@@ -3,7 +3,11 @@ package vhd_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"os"
+	"path"
+	"path/filepath"
 	"slices"
+	"testing"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -120,4 +124,81 @@ func (c *chainMachine) checkOwners(t *rapid.T, e vhd.Extent) {
 			require.Failf(t, "wrong depth", "sector %d is in %v, and in depth %d of the model", sector, e, owner)
 		}
 	}
+}
+
+// TestOthersReadWhatIsLeftOfAnyChain has every reader that gets such a chain right read what any operations leave.
+func TestOthersReadWhatIsLeftOfAnyChain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow: programs are started")
+	}
+	for _, reader := range []vhdtest.Reader{vhdtest.Qemu, vhdtest.SevenZip, vhdtest.Libvhdi} {
+		reader.Need(t)
+	}
+	runs, asked := 0, map[string]int{}
+	top := t.TempDir()
+	rapid.Check(t, func(rt *rapid.T) {
+		runs++
+		c := newMemMachine(rt)
+		c.run(rt)
+		c.askOthers(rt, top, asked)
+	})
+	t.Logf("asked: %v", asked)
+	for _, name := range []string{"qemu-img", "7zz", "7zz about a child", "libvhdi"} {
+		require.True(t, asked[name] > 0 || runs < 100, name)
+	}
+}
+
+// askOthers compares what others read in copies of the files with the model.
+func (c *chainMachine) askOthers(t *rapid.T, top string, asked map[string]int) {
+	t.Helper()
+	dir := filepath.Join(top, "chain")
+	defer func() { require.NoError(t, os.RemoveAll(dir)) }()
+	var names []string
+	for _, image := range slices.Backward(c.images) {
+		file, err := c.files.read(image.name)
+		require.NoError(t, err)
+		names = append(names, filepath.Join(dir, filepath.FromSlash(image.name)))
+		require.NoError(t, realFiles.mkdir(filepath.Dir(names[len(names)-1])))
+		require.NoError(t, realFiles.write(names[len(names)-1], file))
+	}
+	for _, reader := range c.readers() {
+		var got bytes.Buffer
+		t.Logf("asked: %s", reader.Name)
+		require.NoError(t, reader.Ask(t.Context(), &got, names...))
+		requireSameBytes(t, c.model.Content(), got.Bytes(), 0)
+		asked[reader.Name]++
+		if len(names) > 1 {
+			asked[reader.Name+" about a child"]++
+		}
+	}
+}
+
+// readers are those that get the chain right: see vhdtest.ForQemu, ForSevenZip and ForLibvhdi. 7-Zip looks for parents
+// in the leaf's directory. libvhdi takes the size that a disk was made with for the one that it has, and bits of a bitmap
+// by whole bytes, of which only a disk without a parent is sure to have no others.
+func (c *chainMachine) readers() []vhdtest.Reader {
+	smallest, larger, apart, resized := int64(1<<30), false, false, false
+	for i, layer := len(c.images)-1, c.model; i >= 0; i-- {
+		image := c.images[i]
+		if image.diskType != vhd.Fixed {
+			smallest = min(smallest, image.blockSize)
+		}
+		resized = resized || layer.Size() != image.madeSize
+		apart = apart || path.Dir(image.name) != path.Dir(c.leaf().name)
+		if i > 0 {
+			larger = larger || layer.Size() > layer.Parent().Size()
+			layer = layer.Parent()
+		}
+	}
+	var readers []vhdtest.Reader
+	if len(c.images) == 1 && smallest >= 4096 {
+		readers = append(readers, vhdtest.Qemu)
+	}
+	if !larger && !apart {
+		readers = append(readers, vhdtest.SevenZip)
+	}
+	if len(c.images) == 1 && smallest >= 1<<20 && !resized {
+		readers = append(readers, vhdtest.Libvhdi)
+	}
+	return readers
 }
