@@ -179,6 +179,9 @@ type layer struct {
 	// receiving says that a merge writes to the image. What it writes does not show
 	// yet: the images above have all those sectors.
 	receiving bool
+	// stale says that the image was changed, and could not be read again: what is known
+	// of it may be of before. What is served from it is as it was.
+	stale bool
 }
 
 // newLayer is the layer of an image that comes to a disk as its number-th.

@@ -56,6 +56,7 @@ type flaw struct {
 	file   func(t testing.TB) []byte
 	says   []string // among others
 	also   []string // other codes that can't but come with it
+	stays  bool     // no repair mends it here, though it does elsewhere
 	base   []string // names of files that hold checkedDisk
 	opts   vhd.CheckOptions
 }
@@ -66,6 +67,11 @@ func plant(code string, offset int64, file func(t testing.TB) []byte, says ...st
 
 func (f flaw) with(codes ...string) flaw {
 	f.also = codes
+	return f
+}
+
+func (f flaw) unmended() flaw {
+	f.stays = true
 	return f
 }
 
@@ -211,7 +217,7 @@ var plantedInFooters = []flaw{
 	plant("footer-lost", checkedEnd, disk(func(img *vhdtest.Image) { img.Footer = vhdtest.FooterZeroed }), "at the file's end is lost", "zeros"),
 	plant("footer-lost", checkedEnd, disk(func(img *vhdtest.Image) { img.Footer = vhdtest.FooterXen }), "Xen"),
 	plant("trailing-bytes", checkedEnd+512, altered(disk(asIs), append4096), "4096 bytes"),
-	plant("trailing-bytes", 1<<20+512, altered(fixedDisk, append4096), "4096 bytes"),
+	plant("trailing-bytes", 1<<20+512, altered(fixedDisk, append4096), "4096 bytes", "fixed disk").unmended(),
 	plant("footer-checksum", checkedEnd+64, altered(disk(asIs), flip(-300)), "at the file's end is damaged", "checksum"),
 	plant("footer-version", checkedEnd+12, altered(disk(asIs), inEnd(12, 4, 2<<16)), "0x00020000"),
 	plant("footer-size", checkedEnd+40, altered(disk(asIs), inEnd(40, 8, 1<<63)), "original size 9223372036854775808"),

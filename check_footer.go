@@ -64,7 +64,8 @@ func (k *checkup) checkEnd(end, first *rawFooter) error {
 }
 
 // checkLonger is for a file without footers: a fixed disk may have got something
-// behind its footer. If not it never was an image, which err says.
+// behind its footer. If not it never was an image, which err says. What is found
+// may also be what a guest wrote, so nothing is mended on its word.
 func (k *checkup) checkLonger(err error) (bool, error) {
 	m := k.m
 	var f Footer
@@ -103,7 +104,11 @@ func (k *checkup) findFooter(isRight func(raw []byte, off int64) bool) (bool, er
 
 // addTrailing notes that more follows the footer at off.
 func (k *checkup) addTrailing(off int64) {
-	k.add("trailing-bytes", off+footerSize, "Behind the footer follow %d bytes more, and a footer should be the last thing in a file.", k.m.FileSize()-off-footerSize)
+	what := "the footer"
+	if k.m.footer.Type == Fixed && !k.m.NeedsRecovery() {
+		what = "what looks like the footer of a fixed disk"
+	}
+	k.add("trailing-bytes", off+footerSize, "Behind %s follow %d bytes more, and a footer should be the last thing in a file.", what, k.m.FileSize()-off-footerSize)
 }
 
 // isAboutStructure says whether err is about one of the structures, and not

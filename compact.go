@@ -20,7 +20,8 @@ type CompactOptions struct {
 // dropped from it: those that are the same in the images below, and zeros where
 // nothing is below. Zeros over a parent's data stay. What can't be told, since an
 // image below is damaged or was not opened, stays too. In a disk without a parent,
-// only whole blocks of zeros are dropped. Then blocks from the end of the file take
+// only whole blocks of zeros are dropped. A table, or a path to the parent, that came to
+// stand among the blocks goes to the front. Then blocks from the end of the file take
 // the places that are free in front of them, and the file ends behind the last one.
 //
 // Space that a file system inside the disk has freed is not known here: see
@@ -83,7 +84,7 @@ func (d *Disk) newCompaction(opts CompactOptions) (*compaction, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	v, w := d.view(), d.leaf()
-	if err := v.canCompact(); err != nil {
+	if err := d.canCompact(v); err != nil {
 		return nil, err
 	}
 	return &compaction{
@@ -93,14 +94,17 @@ func (d *Disk) newCompaction(opts CompactOptions) (*compaction, error) {
 }
 
 // canCompact is why the leaf can't be compacted.
-func (v *view) canCompact() error {
+func (d *Disk) canCompact(v *view) error {
 	switch m := v.top().img; {
 	case m.footer.Type == Fixed:
 		return fmt.Errorf("%w: a fixed disk has no blocks, and can't be compacted", ErrUnsupported)
 	case m.footer.SavedState != 0:
 		return fmt.Errorf("%w: it belongs to a machine in saved state, and must not be compacted", ErrUnsupported)
 	}
-	return v.strangeParent()
+	if d.opts.IgnoreParentIdentity { // else they were looked at, and only a merge that failed makes them others
+		return v.strangeParent()
+	}
+	return nil
 }
 
 // strangeParent is why what is read below the leaf need not be what its own parents
@@ -123,6 +127,9 @@ func (c *compaction) run(ctx context.Context) error {
 		return err
 	}
 	if err := c.dropAll(ctx); err != nil {
+		return err
+	}
+	if err := c.disk.alone(func() error { return c.bringHome(ctx) }); err != nil {
 		return err
 	}
 	blocks, err := c.survey()

@@ -110,16 +110,22 @@ func (c *compaction) moveDown(at placedBlock) (more bool, err error) {
 	if !ok {
 		return false, nil
 	}
+	return true, c.moveBlock(b, off)
+}
+
+// moveBlock moves a block to off, which was allocated for it.
+func (c *compaction) moveBlock(b *leafBlock, off int64) error {
+	w := c.leaf
 	if err := c.copyBlock(b, off); err != nil {
 		w.release(off)
-		return false, inFile(w.img.name, inPart("data", off, err))
+		return inFile(w.img.name, inPart("data", off, err))
 	}
 	w.move(b, off)
 	for first, n := range presentRuns(b.bitmap, w.img.sectorsPerBlock) {
-		d.remap(b, first, n)
+		c.disk.remap(b, first, n)
 	}
 	c.unsaved += w.img.header.BlockSize
-	return true, nil
+	return nil
 }
 
 // slotBefore takes a free place in front of off: the first in the file, unless

@@ -16,6 +16,11 @@ func (d *Disk) CompactSize(ctx context.Context, opts CompactOptions) (int64, err
 	if err := d.Sync(); err != nil {
 		return 0, err
 	}
+	end, err := d.beginChange(ctx) // which a change on its way would have it see half of
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	p, err := d.planCompaction()
 	if err != nil {
 		return 0, d.opError(err)
@@ -52,7 +57,7 @@ func (d *Disk) planCompaction() (*compactPlan, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	v := d.view()
-	if err := v.canCompact(); err != nil {
+	if err := d.canCompact(v); err != nil {
 		return nil, err
 	}
 	p := &compactPlan{disk: d, layer: v.top(), comparison: newComparison(), window: -1}
@@ -153,6 +158,10 @@ func (p *compactPlan) size() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if h, ok := m.planHome(p.kept, taken); ok {
+		taken = h.taken
+		p.makeRoom(&h)
+	}
 	slots := m.slotsInFront(p.kept, taken)
 	for i, off := range slices.Backward(p.kept) {
 		n := len(slots)
@@ -166,4 +175,17 @@ func (p *compactPlan) size() (int64, error) {
 		return off + footerSize, nil
 	}
 	return m.FileSize(), nil
+}
+
+// makeRoom moves the blocks that are where things come home to the end of the file.
+func (p *compactPlan) makeRoom(h *homecoming) {
+	m := p.layer.img
+	end := m.footerOff
+	for i, off := range p.kept {
+		if off < h.end && off+m.blockBytes() > h.from {
+			p.kept[i] = m.slotAt(end)
+			end = p.kept[i] + m.blockBytes()
+		}
+	}
+	slices.Sort(p.kept)
 }

@@ -25,6 +25,7 @@ type faultKind struct {
 	name  string
 	fault vhdtest.Fault
 	told  error // what the caller gets; nil: the fault's error, or EIO
+	among error // likewise, of an image that is looked at among others
 }
 
 var faultKinds = []faultKind{
@@ -39,7 +40,7 @@ var faultKinds = []faultKind{
 	{name: "all fsyncs from there on", fault: vhdtest.Fault{Forever: true, Match: isKind(vhdtest.OpSync)}},
 	{name: "a read", fault: vhdtest.Fault{All: true, Match: isKind(vhdtest.OpRead)}},
 	{name: "a read in its middle", fault: vhdtest.Fault{All: true, Short: true, Match: isKind(vhdtest.OpRead)}},
-	{name: "a read that finds the file's end", fault: vhdtest.Fault{All: true, Short: true, Err: io.EOF, Match: isKind(vhdtest.OpRead)}, told: vhd.ErrFormat},
+	{name: "a read that finds the file's end", fault: vhdtest.Fault{All: true, Short: true, Err: io.EOF, Match: isKind(vhdtest.OpRead)}, told: vhd.ErrFormat, among: io.ErrUnexpectedEOF},
 	{name: "all reads from there on", fault: vhdtest.Fault{All: true, Forever: true, Match: isKind(vhdtest.OpRead)}},
 	{name: "any call", fault: vhdtest.Fault{All: true}},
 	{name: "all calls from there on", fault: vhdtest.Fault{All: true, Forever: true}},
@@ -124,7 +125,7 @@ func (k faultKind) isToldBy(err error) bool {
 	if parent, ok := errors.AsType[*vhd.ParentError](err); ok && len(parent.Attempts) > 0 {
 		return slices.ContainsFunc(parent.Attempts, func(a vhd.ParentAttempt) bool { return k.isToldBy(a.Err) })
 	}
-	return errors.Is(err, cmp.Or(k.told, k.fault.Err, error(syscall.EIO)))
+	return errors.Is(err, cmp.Or(k.told, k.fault.Err, error(syscall.EIO))) || k.among != nil && errors.Is(err, k.among)
 }
 
 func (k faultKind) isOf(kind vhdtest.OpKind) bool {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -41,13 +42,35 @@ func newFolder(name string, opts *Options, root string) (*folder, error) {
 
 // kin is an image that was found in a folder.
 type kin struct {
-	name     string // as Open takes it
-	abs      string
-	info     fs.FileInfo
+	name    string // as Open takes it
+	abs     string
+	info    fs.FileInfo
+	id      uuid.UUID
+	isChild bool
+	parents []recorded // of a differencing disk
+	img     *Image     // whose file is closed
+}
+
+// recorded is what a differencing disk says of its parent.
+type recorded struct {
 	id       uuid.UUID
-	isChild  bool
-	parentID uuid.UUID // of a differencing disk
-	img      *Image    // whose file is closed
+	modified time.Time
+}
+
+// recordedParents is what the image says of its parent, twice if it has a twin.
+func (m *Image) recordedParents() []recorded {
+	all := []recorded{{m.header.ParentID, m.header.ParentTime}}
+	if t := m.twin; t != nil {
+		all = append(all, recorded{t.header.ParentID, t.header.ParentTime})
+	}
+	return all
+}
+
+// recordedOf is what the image says of the parent that has an identifier, or of another one if it
+// knows none like that.
+func (k *kin) recordedOf(id uuid.UUID) recorded {
+	at := slices.IndexFunc(k.parents, func(r recorded) bool { return r.id == id })
+	return k.parents[max(at, 0)]
 }
 
 // look reads the structures of a file. It is nil if the file is no image, or to be skipped.
@@ -74,7 +97,7 @@ func (f *folder) look(abs string, skip func(abs string, info fs.FileInfo) bool) 
 		return k, nil
 	}
 	if k.img, err = readImage(k.name, whole, info.Size(), &f.scratch); err == nil {
-		k.parentID = k.img.header.ParentID
+		k.parents = k.img.recordedParents()
 	}
 	return k, err
 }

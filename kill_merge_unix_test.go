@@ -194,7 +194,7 @@ func (o mergeOrders) complete(t testing.TB, content []byte) (handedOver bool) {
 			require.NoError(t, err)
 		}
 	}
-	requireFindings(t, names[0], withParents, "parent-time", "free-blocks")
+	requireFindings(t, names[0], withParents, "parent-time", "free-blocks", "header-moved")
 	requireSameBytes(t, content, vhdtest.SevenZip.Content(t, names[0]), 0)
 	return handedOver
 }

@@ -272,34 +272,42 @@ func (m *merge) resize(ctx context.Context) error {
 }
 
 // relink makes the receiving image, which is complete, the parent of the image
-// above the merged ones, and takes these out of the chain.
+// above the merged ones, and takes these out of the chain. Once the file says so, nothing
+// stands in the way of that.
 func (m *merge) relink() error {
 	d := m.disk
 	d.depths.Lock()
 	defer d.depths.Unlock()
-	child := d.view().at(m.depthOf(m.from) - 1)
-	p, err := d.asParentOf(d.fileName(child), d.served(m.into))
+	v := d.view()
+	receiver, err := v.layers[m.into].reread(len(v.layers), d.cache)
+	if err != nil {
+		return inFile(v.layers[m.into].img.name, err)
+	}
+	child := v.at(m.depthOf(m.from) - 1)
+	p, err := d.asParentOf(d.fileName(child), receiver)
 	if err != nil {
 		return err
 	}
-	if err := m.changeAbove(m.from, func(c *headerChange) error { return c.changeParent(p) }); err != nil {
+	var done bool
+	err = m.changeAbove(m.from, func(c *headerChange) error {
+		err := c.changeParent(p)
+		done = err == nil
+		return err
+	})
+	if !done {
 		return err
 	}
-	return m.leave()
+	return joined(err, m.leave(receiver))
 }
 
 // leave takes the merged images out of the chain, and removes their files.
-func (m *merge) leave() error {
+func (m *merge) leave(receiver *layer) error {
 	d := m.disk
 	d.mu.Lock()
 	v := d.view()
-	l, err := v.layers[m.into].reread(len(v.layers), d.cache)
-	var merged []*layer
-	if err == nil {
-		merged = d.replaceLayers(v.depths[m.from], v.depths[m.into], l, v.leaf)
-	}
+	merged := d.replaceLayers(v.depths[m.from], v.depths[m.into], receiver, v.leaf)
 	d.mu.Unlock()
-	return joined(err, m.remove(merged))
+	return m.remove(merged)
 }
 
 // remove removes the files of images that have left the chain, which is what merging

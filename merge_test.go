@@ -334,3 +334,62 @@ func TestAMergeIntoAFixedDiskThatTakesMoreThanThereIsIsNotBegun(t *testing.T) {
 	require.NoError(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}))
 	require.NoError(t, disk.Close())
 }
+
+// A merge that failed may not have seen what became of the headers that it changed.
+func TestADiskWhoseMergeFailedIsCompactedAndMergedAfterwards(t *testing.T) {
+	for _, fault := range []vhdtest.Fault{
+		{All: true}, {All: true, Forever: true}, {},
+		{All: true, Match: isKind(vhdtest.OpRead)}, {All: true, Forever: true, Match: isKind(vhdtest.OpRead)},
+	} {
+		for _, levels := range [][2]int{{1, 2}, {2, 3}, {1, 3}} {
+			t.Run(fmt.Sprintf("%d into %d, forever %v, all %v, reads %v", levels[0], levels[1], fault.Forever, fault.All, fault.Match != nil), func(t *testing.T) {
+				for fault.At = 1; failMerge(t, fault, levels[0], levels[1]); fault.At++ {
+				}
+				require.Greater(t, fault.At, 10)
+			})
+		}
+	}
+}
+
+// failMerge says whether a call of a merge has failed.
+func failMerge(t *testing.T, fault vhdtest.Fault, from, into int) bool {
+	t.Helper()
+	faults := vhdtest.NewFaultFS(vhdtest.NewMemFS())
+	opts := vhd.Options{FS: faults, Writable: true}
+	want := make([]byte, 12<<10)
+	for n, parent := 0, ""; n < 4; n++ {
+		name := fmt.Sprintf("%d.vhd", n)
+		create := vhd.CreateOptions{Options: opts, Parent: parent, BlockSize: 4096}
+		if n == 0 {
+			create.Size = int64(len(want))
+		}
+		require.NoError(t, createAndFill(name, create, func(d *vhd.Disk) error {
+			p := fill(byte(2*n), 3000)
+			copy(want[n*2048:], p)
+			_, err := d.WriteAt(p, int64(n)*2048)
+			return err
+		}))
+		parent = name
+	}
+	disk, err := vhd.Open("3.vhd", &opts)
+	require.NoError(t, err)
+	depth := len(disk.Chain())
+	faults.Arm(fault)
+	err = disk.Merge(t.Context(), from, into, vhd.MergeOptions{})
+	fired := faults.Fired() > 0
+	faults.Disarm()
+	if _, readErr := disk.ReadAt(make([]byte, 1), 0); errors.Is(readErr, vhd.ErrBroken) {
+		_ = disk.Close()
+		return fired
+	}
+	requireSameBytes(t, want, readAll(t, disk, disk.Size()), 0)
+	require.NoError(t, disk.Compact(t.Context(), vhd.CompactOptions{}), "call %d failed: %v", fault.At, err)
+	requireSameBytes(t, want, readAll(t, disk, disk.Size()), 0)
+	if len(disk.Chain()) == depth {
+		require.NoError(t, disk.Merge(t.Context(), from, into, vhd.MergeOptions{}), "call %d failed: %v", fault.At, err)
+	}
+	require.Len(t, disk.Chain(), depth-(into-from))
+	requireSameBytes(t, want, readAll(t, disk, disk.Size()), 0)
+	require.NoError(t, disk.Close())
+	return fired
+}

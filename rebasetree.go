@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/google/uuid"
@@ -195,19 +196,47 @@ func isLost(err error) bool {
 func (t *treeRebase) parentOf(child *kin, lost error) (*kin, error) {
 	var parents []*kin
 	var names []string
-	for _, k := range t.byID[child.parentID] {
-		if k != child {
+	for _, recorded := range child.parents {
+		for _, k := range t.byID[recorded.id] {
+			if k.isFile(child) || len(parents) > 0 && k.isFile(parents[0]) {
+				continue // it, or another name of it
+			}
 			parents, names = append(parents, k), append(names, k.name)
 		}
+		if len(parents) > 0 {
+			break // while two were named, both were right
+		}
 	}
-	switch len(parents) {
-	case 0:
+	switch {
+	case len(parents) == 0:
 		return nil, lost
-	case 1:
+	case len(parents) == 1 && t.isBelow(child, parents[0]):
+		return nil, inFile(child.name, fmt.Errorf("%w: its parent %s is below it", ErrChainLoop, parents[0].name))
+	case len(parents) == 1:
 		return parents[0], nil
 	}
 	return nil, inFile(child.name, fmt.Errorf("%w: %d images have its identifier, and nobody can tell which is meant: %s",
 		ErrParentNotFound, len(parents), strings.Join(names, ", ")))
+}
+
+// isFile says whether two images are one file.
+func (k *kin) isFile(other *kin) bool { return k == other || os.SameFile(k.info, other.info) }
+
+// isBelow says whether one of the image k and its parents, and theirs, by their identifiers,
+// is the child itself.
+func (t *treeRebase) isBelow(child, k *kin) bool {
+	id := k.id
+	for range t.opts.maxDepth() {
+		same := t.byID[id]
+		if id == child.id && (id != uuid.UUID{} || len(same) == 1) { // many may have none
+			return true
+		}
+		if len(same) == 0 || len(same[0].parents) == 0 {
+			return false
+		}
+		id = same[0].parents[0].id
+	}
+	return false
 }
 
 // relink makes a child refer to its parent by where that is now.
@@ -221,14 +250,14 @@ func (t *treeRebase) relink(child, parent *kin) error {
 		return inFile(parent.name, err)
 	}
 	c.links = append(c.links, &l)
-	if l.img.footer.ID != child.parentID {
+	if l.img.footer.ID != parent.id {
 		return inFile(parent.name, fmt.Errorf("%w: it was replaced", ErrLocked))
 	}
-	p, err := newParentOf(child.name, parent.name, child.parentID, l.info.ModTime(), &t.opts.Options)
+	p, err := newParentOf(child.name, parent.name, parent.id, child.recordedOf(parent.id).modified, &t.opts.Options)
 	if err != nil || t.opts.DryRun {
 		return err
 	}
-	d, err := child.openAlone(t.opts.Options)
+	d, err := child.openAlone(t.opts.Options, parent.id)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,9 @@ package vhd
 import (
 	"fmt"
 	"os"
+	"time"
+
+	"github.com/google/uuid"
 )
 
 // What RebaseTree and Rename have in common: references that are written anew while what
@@ -29,31 +32,64 @@ func findParentOf(name string, opts Options) (link, error) {
 	return parent, err
 }
 
-// openAlone opens for writing an image that was found, without its parent.
-func (k *kin) openAlone(opts Options) (*Disk, error) {
+// relinked is an image whose references are written anew, open without its parent.
+type relinked struct {
+	*Disk
+	fs       FS
+	name     string
+	modified time.Time // before it was opened
+}
+
+// openAlone opens for writing an image that was found, without its parent, which has that
+// identifier.
+func (k *kin) openAlone(opts Options, parent uuid.UUID) (*relinked, error) {
 	opts.Writable, opts.NoParents = true, true
-	d, err := Open(k.name, &opts)
+	c := chain{opts: &opts}
+	l, err := c.openLeaf(k.name)
 	if err != nil {
+		return nil, inFile(k.name, err)
+	}
+	c.links = append(c.links, &l)
+	r := &relinked{fs: opts.files(), name: k.name, modified: l.info.ModTime()}
+	if r.Disk, err = k.diskOf(&c, parent); err != nil {
+		c.close()
+		return nil, inFile(k.name, err)
+	}
+	return r, nil
+}
+
+// diskOf is the disk of an image alone, if that is still what was found.
+func (k *kin) diskOf(c *chain, parent uuid.UUID) (*Disk, error) {
+	l := c.last()
+	if err := l.img.settleTwin(parent); err != nil {
 		return nil, err
 	}
-	info, err := d.view().top().file.Stat()
-	if isOS := err == nil && os.SameFile(info, info); isOS && !os.SameFile(info, k.info) || d.view().top().img.header.ParentID != k.parentID {
-		err = fmt.Errorf("%w: it was replaced", ErrLocked)
+	isOS := os.SameFile(l.info, l.info) // of other files SameFile knows nothing
+	if isOS && !os.SameFile(l.info, k.info) || l.img.header.ParentID != k.recordedOf(parent).id {
+		return nil, fmt.Errorf("%w: it was replaced", ErrLocked)
 	}
-	if err != nil {
-		return nil, inFile(k.name, joined(err, d.Close()))
-	}
-	return d, nil
+	return c.disk()
 }
 
-// refer makes the leaf, whose parent stays the same, refer to it by other paths.
-func (d *Disk) refer(p *newParent) error {
-	return d.explain(d.changeHeader(func(c *headerChange) error { return c.changeParent(p) }))
+// refer makes the image, whose parent stays the same, refer to it by other paths. The
+// disk in it stays the same too, so its file keeps its time where that can be, lest its
+// children be taken for worthless.
+func (r *relinked) refer(p *newParent) error {
+	err := r.explain(r.changeHeader(func(c *headerChange) error {
+		if err := c.changeParent(p); err != nil {
+			return err
+		}
+		return r.settle() // which Close would do, later than the time is set
+	}))
+	if t, ok := r.fs.(chtimer); ok && err == nil {
+		_ = t.Chtimes(r.name, time.Time{}, r.modified) // without it, Check tells of more than there is
+	}
+	return err
 }
 
-// referable is why the leaf can't refer to a parent like p.
-func (d *Disk) referable(p *newParent) error {
-	header := d.view().top().img.header
+// referable is why the image can't refer to a parent like p.
+func (r *relinked) referable(p *newParent) error {
+	header := r.view().top().img.header
 	_, _, err := p.placeIn(&header)
-	return d.explain(err)
+	return r.explain(err)
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+
+	"github.com/google/uuid"
 )
 
 // RenameOptions say how an image is renamed.
@@ -32,7 +34,9 @@ type RenameOptions struct {
 // The children are those in the directory that the image is in, in the one that it
 // goes to, and in those of opts.Search, that find it as their parent when they are
 // opened with opts. Rename returns their names, also with an error. Others lose
-// their parent; see [Disk.Rebase] and [RebaseTree].
+// their parent; see [Disk.Rebase] and [RebaseTree]. Who would not find its parent with opts
+// afterwards, as that is outside Root, which is the directory of each image itself if it is empty, is
+// ErrOutsideRoot, and nothing is changed.
 //
 // Nobody may use the image and its children meanwhile: ErrLocked. Whatever ends the
 // work, the image is there under the one name or the other, or, where files can have
@@ -64,11 +68,12 @@ type renaming struct {
 type referrer struct {
 	name    string
 	found   *kin
-	disk    *Disk
+	parent  uuid.UUID // its identifier
+	disk    *relinked
 	changed bool
 
 	// What it refers to: as it was, so that before and after the image is renamed
-	// its parent is found, and in the end; nil: as then.
+	// its parent is found, and in the end.
 	former, both, latter *newParent
 }
 
@@ -79,8 +84,8 @@ func (r *renaming) run() error {
 	if err := r.findChildren(); err != nil {
 		return err
 	}
-	if r.opts.DryRun {
-		return nil
+	if err := r.plan(); err != nil || r.opts.DryRun {
+		return err
 	}
 	if err := r.prepare(); err != nil {
 		return err
@@ -95,10 +100,24 @@ func (r *renaming) run() error {
 		return err
 	}
 	var err error
-	for _, c := range r.children { // each finds its parent already
-		err = joined(err, c.disk.refer(c.latter))
+	for _, c := range r.all() { // each finds its parent already
+		err = joined(err, r.settle(c))
 	}
 	return err
+}
+
+// settle has an image refer to its parent as it is to in the end.
+func (r *renaming) settle(c *referrer) (err error) {
+	if *c.latter == *c.both {
+		return nil
+	}
+	if errors.Is(c.disk.usable(), ErrClosed) { // it is the image, which has been closed to be renamed
+		c.found.name = r.new
+		if c.disk, err = c.found.openAlone(r.opts.Options, c.parent); err != nil {
+			return inFile(r.new, err)
+		}
+	}
+	return c.disk.refer(c.latter)
 }
 
 // enter finds out where the image is and goes, and locks it.
@@ -176,7 +195,7 @@ func (r *renaming) findChildrenIn(f *folder) error {
 	return f.eachChild(r.ctx, false, r.isImage, func(k *kin) error {
 		isChild, err := r.isChild(k)
 		if isChild {
-			r.children = append(r.children, &referrer{name: k.name, found: k})
+			r.children = append(r.children, &referrer{name: k.name, found: k, parent: r.image.img.footer.ID})
 		}
 		return err
 	})
@@ -189,7 +208,7 @@ func (r *renaming) isImage(abs string, info fs.FileInfo) bool { return r.image.i
 // isChild says whether an image finds the one that is renamed as its parent, or
 // names it and could not open it now, as outside Root.
 func (r *renaming) isChild(k *kin) (bool, error) {
-	if !k.img.namesParent(r.image.img.footer.ID) {
+	if !r.opts.IgnoreParentIdentity && !k.img.namesParent(r.image.img.footer.ID) {
 		return false, nil
 	}
 	opts := r.opts.Options
@@ -198,37 +217,60 @@ func (r *renaming) isChild(k *kin) (bool, error) {
 	switch {
 	case err == nil:
 		return r.isImage(parent.abs, parent.info), nil
-	case !isLost(err):
+	case !isLost(err) && k.img.namesParent(r.image.img.footer.ID):
 		return false, err
 	}
 	for ref := range k.img.storedRefs() {
 		if ref.path.err != nil {
 			continue
 		}
-		if slices.Contains(ref.path.candidates(dirOf(k.abs), r.opts.FS == nil && runtime.GOOS == "windows"), r.image.abs) {
+		if slices.Contains(ref.path.candidates(dirOf(k.abs), r.hasDrives()), r.image.abs) {
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// prepare opens the children, and whatever else has to be written, before anything is
-// changed.
-func (r *renaming) prepare() error {
-	if err := r.prepareSelf(); err != nil {
+func (r *renaming) hasDrives() bool { return r.opts.FS == nil && runtime.GOOS == "windows" }
+
+// plan decides what all refer to.
+func (r *renaming) plan() error {
+	if err := r.planSelf(); err != nil {
 		return err
 	}
 	for _, c := range r.children {
-		if err := r.prepareChild(c); err != nil {
+		if err := r.planChild(c); err != nil {
 			return inFile(c.name, err)
 		}
 	}
 	return nil
 }
 
-// prepareSelf opens the image for writing if the path to its own parent changes. A
-// parent that is not found will not be found afterwards either.
-func (r *renaming) prepareSelf() error {
+// prepare opens the children, and whatever else has to be written, before anything is
+// changed.
+func (r *renaming) prepare() error {
+	if r.self != nil { // which is open, but not to be written
+		if err := r.releaseImage(); err != nil {
+			return err
+		}
+	}
+	for _, c := range r.all() {
+		var err error
+		if c.disk, err = c.found.openAlone(r.opts.Options, c.parent); err != nil {
+			return err
+		}
+		for _, p := range []*newParent{c.both, c.latter} {
+			if err := c.disk.referable(p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// planSelf has the image refer to its own parent anew if the path to that changes. A
+// parent that is not found will not be found afterwards either, unless it is damaged.
+func (r *renaming) planSelf() error {
 	img := r.image.img
 	if img.footer.Type != Differencing || dirOf(r.from.abs()) == dirOf(r.to.abs()) {
 		return nil
@@ -236,68 +278,90 @@ func (r *renaming) prepareSelf() error {
 	opts := r.opts.Options
 	opts.Lock, opts.Search = LockNone, nil
 	parent, err := findParentOf(r.old, opts)
-	if isLost(err) {
+	if isLost(err) && !isDamaged(err) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	name := r.opts.nameOf(parent.img, parent.abs)
-	c := &referrer{name: r.old, found: &kin{name: r.old, info: r.image.info, parentID: img.header.ParentID}}
-	if c.former, err = r.reference(r.old, name, img); err != nil {
+	r.self = &referrer{name: r.old, parent: parent.img.footer.ID, found: &kin{name: r.old, info: r.image.info, parents: img.recordedParents()}}
+	if err := r.self.plan(&r.opts.Options, [2]string{r.old, name}, [2]string{r.new, name}); err != nil {
 		return err
 	}
-	if c.both, err = r.reference(r.new, name, img); err != nil {
-		return err
-	}
-	c.both.absolute = c.former.absolute // it leads there from everywhere
-	if c.both.absolute == "" {
-		return fmt.Errorf("%w: its parent has no absolute name", ErrUnsupported)
-	}
-	if err := r.releaseImage(); err != nil {
-		return err
-	}
-	if c.disk, err = c.found.openAlone(r.opts.Options); err != nil {
-		return err
-	}
-	r.self = c
-	return c.disk.referable(c.both)
+	return r.decideBoth(r.self, dirOf(r.from.abs()), parent.abs)
 }
 
-// prepareChild opens a child for writing, and decides what it refers to.
-func (r *renaming) prepareChild(c *referrer) (err error) {
-	if c.former, err = r.reference(c.name, r.old, c.found.img); err != nil {
+// isDamaged says whether a parent that is lost may be one of the files that were tried, if
+// that could be read.
+func isDamaged(err error) bool {
+	lost, ok := errors.AsType[*ParentError](err)
+	return ok && slices.ContainsFunc(lost.Attempts, func(a ParentAttempt) bool { return isFormatError(a.Err) })
+}
+
+func (r *renaming) planChild(c *referrer) error {
+	if err := c.plan(&r.opts.Options, [2]string{c.name, r.old}, [2]string{c.name, r.new}); err != nil {
 		return err
 	}
-	if c.latter, err = r.reference(c.name, r.new, c.found.img); err != nil {
-		return err
-	}
-	both := *c.latter
-	both.absolute = c.former.absolute
-	if c.both = &both; both.relative == "" {
+	if c.latter.relative == "" {
 		return fmt.Errorf("%w: it is on another volume", ErrUnsupported)
 	}
-	if c.disk, err = c.found.openAlone(r.opts.Options); err != nil {
+	return r.decideBoth(c, dirOf(c.found.abs), r.image.abs)
+}
+
+// decideBoth decides what an image in dir, whose parent is called parent as yet, refers to
+// meanwhile: by the relative path to where the parent will be from where the image will be,
+// and by the absolute one to where it is. One that can't be followed gives its place to the
+// relative one.
+func (r *renaming) decideBoth(c *referrer, dir, parent string) error {
+	both := *c.latter
+	both.absolute = c.former.absolute
+	if !r.leads(both.absolute, dir, parent) {
+		both.absolute = c.former.relative
+	}
+	if !r.leads(both.absolute, dir, parent) {
+		return fmt.Errorf("%w: no path that can be stored leads to its parent %s", ErrUnsupported, parent)
+	}
+	c.both = &both
+	return nil
+}
+
+// leads says whether a path, once it is stored, leads an image in dir to the one called
+// parent.
+func (r *renaming) leads(path, dir, parent string) bool {
+	data, err := W2ku.EncodePath(path)
+	if err != nil || len(data) > maxLocatorData {
+		return false
+	}
+	ref := newLocatorRef(locatorData{code: W2ku, data: data})
+	return ref.path.err == nil && slices.Contains(ref.path.candidates(dir, r.hasDrives()), parent)
+}
+
+// plan decides what an image refers to, by its name and its parent's, before and after.
+func (c *referrer) plan(opts *Options, before, after [2]string) (err error) {
+	its := c.found.recordedOf(c.parent)
+	if c.former, err = newParentOf(before[0], before[1], its.id, its.modified, opts); err != nil {
 		return err
 	}
-	return c.disk.referable(c.latter)
+	inRoot := *opts
+	if inRoot.Root == "" { // outside which Open finds nothing
+		if inRoot.Root = path.Dir(after[0]); opts.FS == nil {
+			dir, _ := filepath.Split(after[0])
+			inRoot.Root = cmp.Or(dir, ".")
+		}
+	}
+	c.latter, err = newParentOf(after[0], after[1], its.id, its.modified, &inRoot)
+	if errors.Is(err, ErrOutsideRoot) {
+		return fmt.Errorf("%w of %s: Options.Root has to hold both", err, after[0])
+	}
+	return err
 }
 
-// reference is what the image called child, whose structures are img, is to record
-// of its parent once both have these names.
-func (r *renaming) reference(child, parent string, img *Image) (*newParent, error) {
-	return newParentOf(child, parent, img.header.ParentID, img.header.ParentTime, &r.opts.Options)
-}
-
-// announce has all refer to both names of the image: the relative path is that of
-// after, the absolute one that of before.
+// announce has all refer to both names of the image.
 func (r *renaming) announce() error {
 	if r.self != nil {
 		r.self.changed = true
 		if err := r.self.disk.refer(r.self.both); err != nil {
-			return err
-		}
-		if err := r.noteModified(); err != nil {
 			return err
 		}
 	}
@@ -311,23 +375,6 @@ func (r *renaming) announce() error {
 		}
 	}
 	return r.ctx.Err()
-}
-
-// noteModified has children that know when the image was last written to know it
-// again.
-func (r *renaming) noteModified() error {
-	info, err := r.self.disk.view().top().file.Stat()
-	if err != nil {
-		return err
-	}
-	for _, c := range r.children {
-		for _, p := range []*newParent{c.former, c.both, c.latter} {
-			if isAbout(p.modified, r.image.info.ModTime()) {
-				p.modified = info.ModTime()
-			}
-		}
-	}
-	return nil
 }
 
 // takeBack has all refer to the image as they did.
@@ -348,8 +395,8 @@ func (r *renaming) all() []*referrer {
 	return append([]*referrer{r.self}, r.children...)
 }
 
-// move gives the image its new name, durably. moved says whether it may have it, and
-// not the old one. Where files can have two names it has both for a moment, and
+// move gives the image its new name, durably. moved says whether it may have it, now or
+// after a crash. Where files can have two names it has both for a moment, and
 // never takes the place of another.
 func (r *renaming) move() (moved bool, err error) {
 	if runtime.GOOS == "windows" { // where what is open keeps its name
@@ -386,14 +433,18 @@ func (r *renaming) dropOldName() (moved bool, err error) {
 		err = fsys.Remove(r.from.name)
 	}
 	if err != nil {
-		return false, joined(err, fsys.Remove(r.to.name))
+		undo := fsys.Remove(r.to.name)
+		if undo == nil {
+			undo = fsys.SyncDir(r.to.dir)
+		}
+		return undo != nil, joined(err, undo)
 	}
 	return true, fsys.SyncDir(r.from.dir)
 }
 
 // releaseImage closes the image.
 func (r *renaming) releaseImage() error {
-	if r.self != nil {
+	if r.self != nil && r.self.disk != nil {
 		if err := r.self.disk.usable(); err == nil {
 			return r.self.disk.Close()
 		}

@@ -241,6 +241,8 @@ var renames = []struct {
 	{"a base", "base.vhd", "root.vhd", "", [][2]string{{"base.vhd", ""}, {"one.vhd", "base.vhd"}, {"two.vhd", "base.vhd"}, {"leaf.vhd", "one.vhd"}}},
 	{"an image in the middle", "one.vhd", "moved.vhd", "", [][2]string{{"base.vhd", ""}, {"one.vhd", "base.vhd"}, {"leaf.vhd", "one.vhd"}}},
 	{"to another directory", "a/one.vhd", "b/moved.vhd", "/", [][2]string{{"a/base.vhd", ""}, {"a/one.vhd", "a/base.vhd"}, {"a/leaf.vhd", "a/one.vhd"}, {"b/leaf.vhd", "a/one.vhd"}}},
+	{"where no absolute path can be followed", "x:y/one.vhd", "x:y/moved.vhd", "/", [][2]string{{"x:y/base.vhd", ""}, {"x:y/one.vhd", "x:y/base.vhd"}, {"x:y/leaf.vhd", "x:y/one.vhd"}}},
+	{"to a deeper directory where no absolute path can be followed", "aux/one.vhd", "aux/b/moved.vhd", "/", [][2]string{{"aux/base.vhd", ""}, {"aux/one.vhd", "aux/base.vhd"}, {"aux/leaf.vhd", "aux/one.vhd"}}},
 }
 
 func TestEveryCrashOfARenameLeavesAllThatOpens(t *testing.T) {
@@ -357,4 +359,65 @@ func failEverywhere(t *testing.T, files *vhdtest.MemFS, linking bool, work func(
 			}
 		}
 	}
+}
+
+// What an image refers to while it is renamed does not stay.
+func TestRenameEndsWithBothPathsToTheParent(t *testing.T) {
+	tree := newTinyTree(t, [2]string{"aux/base.vhd", ""}, [2]string{"aux/one.vhd", "aux/base.vhd"}, [2]string{"aux/leaf.vhd", "aux/one.vhd"})
+	require.NoError(t, tree.files.MkdirAll("aux/b"))
+	_, err := vhd.Rename(t.Context(), "aux/one.vhd", "aux/b/moved.vhd", vhd.RenameOptions{Options: vhd.Options{FS: tree.files, Root: "/"}})
+	require.NoError(t, err)
+	for name, want := range map[string][2]string{"aux/b/moved.vhd": {`..\base.vhd`, `\aux\base.vhd`}, "aux/leaf.vhd": {`.\b\moved.vhd`, `\aux\b\moved.vhd`}} {
+		raw, err := tree.files.ReadFile(name)
+		require.NoError(t, err)
+		img, err := vhd.Inspect(bytes.NewReader(raw), int64(len(raw)))
+		require.NoError(t, err)
+		require.ElementsMatch(t, []vhd.ParentRef{{Origin: "W2ru", Path: want[0]}, {Origin: "W2ku", Path: want[1]}, {Origin: "header", Path: want[1]}}, img.ParentRefs())
+	}
+}
+
+// Who could not be opened with the same options afterwards stops it, and says what to do.
+func TestRenameLeadsNobodyOutOfTheRoot(t *testing.T) {
+	f := newLineage(t)
+	require.NoError(t, os.Mkdir(f.name("deeper"), 0o755))
+	far := f.create(t, "deeper/far.vhd", vhd.CreateOptions{Parent: f.name("base.vhd")}, f.base, rand.New(rand.NewPCG(3, 3)))
+	before := filesOf(t, f.dir+"/deeper")
+	rename := func(from, to string, opts vhd.RenameOptions) error {
+		_, err := vhd.Rename(t.Context(), f.name(from), f.name(to), opts)
+		return err
+	}
+	requireOutside := func(err error) {
+		t.Helper()
+		require.ErrorIs(t, err, vhd.ErrOutsideRoot)
+		require.ErrorContains(t, err, "Options.Root")
+	}
+	for _, dryRun := range []bool{true, false} {
+		requireOutside(rename("base.vhd", "../base.vhd", vhd.RenameOptions{DryRun: dryRun}))                                                        // away from middle
+		requireOutside(rename("leaf.vhd", "deeper/leaf.vhd", vhd.RenameOptions{DryRun: dryRun}))                                                    // away from its parent
+		requireOutside(rename("base.vhd", "root.vhd", vhd.RenameOptions{DryRun: dryRun, Options: vhd.Options{Search: []string{f.name("deeper")}}})) // whose child is elsewhere
+	}
+	require.Equal(t, before, filesOf(t, f.dir+"/deeper"))
+	require.FileExists(t, f.name("base.vhd"))
+
+	require.NoError(t, rename("base.vhd", "deeper/base.vhd", vhd.RenameOptions{})) // which middle may open
+	requireFileReadsAs(t, f.name("leaf.vhd"), f.leaf)
+	f.requireTreeReads(t, "deeper/far.vhd", far)
+}
+
+// Who takes any image for its parent takes it under its new name too.
+func TestRenameFindsChildrenThatTakeAnyParent(t *testing.T) {
+	tree := newTinyTree(t, [2]string{"base.vhd", ""}, [2]string{"leaf.vhd", "base.vhd"}, [2]string{"other.vhd", ""}, [2]string{"its.vhd", "other.vhd"})
+	raw, err := tree.files.ReadFile("other.vhd")
+	require.NoError(t, err)
+	require.NoError(t, tree.files.Remove("base.vhd"))
+	require.NoError(t, tree.files.WriteFile("base.vhd", raw))
+	opts := vhd.Options{FS: tree.files, IgnoreParentIdentity: true}
+	children, err := vhd.Rename(t.Context(), "base.vhd", "root.vhd", vhd.RenameOptions{Options: opts})
+	require.NoError(t, err)
+	require.Equal(t, []string{"leaf.vhd"}, children)
+	disk, err := vhd.Open("leaf.vhd", &opts)
+	require.NoError(t, err)
+	require.NoError(t, disk.Close())
+	_, err = vhd.Open("leaf.vhd", &vhd.Options{FS: tree.files})
+	require.ErrorIs(t, err, vhd.ErrParentMismatch, "it took the identifier")
 }

@@ -10,8 +10,10 @@ import (
 
 // RepairOptions say how an image is repaired, or a repair undone.
 type RepairOptions struct {
-	// Options are as for Open. Writable and NoParents go without saying: parents
-	// are neither opened nor changed. FS is also where the undo file is.
+	// Options are as for Open. Writable goes without saying, and a parent is never
+	// changed. It is opened, for reading, only where an interrupted change left the
+	// image with two headers that name different parents: what is there tells which
+	// of them is right. FS is also where the undo file is.
 	Options
 	// DryRun changes nothing, and takes the lock of a reader: the report tells
 	// what would be done, and what would remain.
@@ -38,7 +40,8 @@ type RepairStep struct {
 // guessing; docs/check.md tells of every finding whether it is, and how. Every
 // sector that could be read reads the same afterwards. One that could not be read
 // still can't: nothing is made up. The report tells what was done, and what Check
-// finds afterwards.
+// finds afterwards. An image that can only be mended with its parent, which is not
+// found, or not looked for as NoParents says, is left alone, and a finding says why.
 //
 // Before anything changes, an undo file is made and is durable. With it
 // [UndoRepair] takes the image back to the bytes that it had. An image with which
@@ -48,8 +51,9 @@ type RepairStep struct {
 // could be read still can, and another repair does the rest. What was done by
 // then is in the undo file.
 //
-// The image is locked as by a writer. Errors are those of Check; an undo file that
-// exists already is [fs.ErrExist].
+// The image is locked as by a writer. Errors are those of Check, one that checks the
+// parents too where a parent is looked for; an undo file that exists already is
+// [fs.ErrExist].
 func Repair(ctx context.Context, name string, opts RepairOptions) (*Report, error) {
 	opts.Writable = !opts.DryRun
 	r := repairing{ctx: ctx, name: name, opts: &opts, chain: chain{opts: &opts.Options}}
@@ -66,7 +70,9 @@ type repairing struct {
 	ctx   context.Context
 	name  string
 	opts  *RepairOptions
-	chain chain // of one image
+	chain chain // of one image, and perhaps its parent
+
+	parent wantedParent
 
 	file  *overlay // on which it is done first
 	image *Image   // as the last check left it
@@ -78,6 +84,9 @@ type repairing struct {
 func (r *repairing) run() (*Report, error) {
 	leaf, err := r.open()
 	if err != nil {
+		return nil, err
+	}
+	if err := r.findTwinsParent(); err != nil {
 		return nil, err
 	}
 	r.file = newOverlay(leaf.file, leaf.info.Size())
@@ -118,14 +127,14 @@ func (r *repairing) plan() ([]Finding, error) {
 			return nil, err
 		}
 		before := len(r.file.changes)
-		if round < maxRounds {
+		if round < maxRounds && r.parent.why == "" {
 			err = r.mend(codesOf(findings))
 		}
 		if err != nil {
 			return nil, err
 		}
 		if len(r.file.changes) == before {
-			return explained(findings), nil
+			return r.explained(findings), nil
 		}
 	}
 }
@@ -160,7 +169,7 @@ func (r *repairing) progress(done int64) {
 // It returns the name of that.
 func (r *repairing) do(leaf link) (string, error) {
 	r.total += r.file.total()
-	u, err := undoOf(r.file, r.image)
+	u, err := undoOf(r.file)
 	if err != nil {
 		return "", err
 	}

@@ -32,25 +32,35 @@ var notMended = map[string]string{
 }
 
 const (
-	notMadeUp = "It is not mended: what the block held is not there, and anything in its place would be made up."
-	notPlaced = "It is not mended as long as other errors remain, or so many blocks overlap: nobody knows which space in the file is free."
-	notKnown  = "It is not mended: nothing in the file says what should be there."
+	notMadeUp  = "It is not mended: what the block held is not there, and anything in its place would be made up."
+	notPlaced  = "It is not mended as long as other errors remain, or so many blocks overlap: nobody knows which space in the file is free."
+	notVouched = "It is not mended: a fixed disk has no copy of its footer that would vouch for this one, and a guest may have written it, as a part of the disk."
+	notKnown   = "It is not mended: nothing in the file says what should be there."
 )
 
 // explained are findings that say of errors why they remain.
-func explained(findings []Finding) []Finding {
+func (r *repairing) explained(findings []Finding) []Finding {
 	for i := range findings {
+		r.parent.explainTwin(&findings[i])
 		if f := &findings[i]; f.Severity == SeverityError && notMended[f.Code] != "" {
-			f.Message += " " + notMended[f.Code]
+			f.Message += " " + r.whyNotMended(f.Code)
 		}
 	}
 	return findings
 }
 
+// whyNotMended is why an error of that code remains.
+func (r *repairing) whyNotMended(code string) string {
+	if code == "trailing-bytes" && r.image.footer.Type == Fixed {
+		return notVouched
+	}
+	return notMended[code]
+}
+
 // mend mends what the findings on the overlay are about, of which codes are
 // those.
 func (r *repairing) mend(codes map[string]bool) error {
-	if r.image.footer.Type == Fixed && codes["trailing-bytes"] {
+	if r.image.footer.Type == Fixed && r.image.NeedsRecovery() {
 		return r.cutTrailing()
 	}
 	if codes["footer-511"] {
@@ -58,11 +68,8 @@ func (r *repairing) mend(codes map[string]bool) error {
 			return err
 		}
 	}
-	m, err := readImage(r.name, r.file, r.file.size, &r.chain.scratch)
-	if isAboutStructure(err) {
-		return nil
-	}
-	if err != nil || m.footer.Type == Fixed {
+	m, ok, err := r.read()
+	if err != nil || !ok || m.footer.Type == Fixed {
 		return err
 	}
 	if !hasAny(codes, wantEngine) && !codes["bat-beyond-disk"] {
@@ -96,7 +103,8 @@ func (r *repairing) stepsFor(codes map[string]bool, of []string, off int64, form
 	}
 }
 
-// cutTrailing cuts off what is behind a fixed disk's footer.
+// cutTrailing cuts off what an interrupted growing put behind a fixed disk's footer,
+// as a writer does: the file's size tells of it, which no guest has a say in.
 func (r *repairing) cutTrailing() error {
 	end := r.image.footerOff + footerSize
 	r.step("trailing-bytes", end, "The %d bytes behind the footer are cut off.", r.file.size-end)
@@ -117,7 +125,7 @@ func (r *repairing) completeFooter() error {
 }
 
 // mendCopy mends the footer's copy and nothing else, where it is not known which
-// space is free.
+// space is free; or the footer at the end, where it is the copy that counts.
 func (r *repairing) mendCopy(m *Image, codes map[string]bool) error {
 	if !m.NeedsRecovery() {
 		return nil
@@ -126,11 +134,21 @@ func (r *repairing) mendCopy(m *Image, codes map[string]bool) error {
 	if err != nil {
 		return err
 	}
-	r.stepsFor(codes, wrongCopy, 0, "The footer's copy at the file's start is written anew, from the footer at the end.")
-	if _, err := r.file.WriteAt(footer, 0); err != nil {
+	if _, err := r.file.WriteAt(footer, r.mendedCopy(m, codes)); err != nil {
 		return err
 	}
 	return r.file.Sync()
+}
+
+// mendedCopy notes that of two footers that differ one is written as the other is,
+// and returns where.
+func (r *repairing) mendedCopy(m *Image, codes map[string]bool) (off int64) {
+	if m.twin != nil && m.twin.adopted {
+		r.stepsFor(codes, wrongCopy, m.footerOff, "The footer at the file's end is written as its copy at the file's start is, which leads to the header that names the parent.")
+		return m.footerOff
+	}
+	r.stepsFor(codes, wrongCopy, 0, "The footer's copy at the file's start is written anew, from the footer at the end.")
+	return 0
 }
 
 // blocksToMove are the places of all blocks, in order, and the blocks that need

@@ -13,7 +13,7 @@ import (
 
 // UndoRepair takes an image back to exactly the bytes that it had before a
 // repair. opts.Undo is the name of the undo file; after several repairs the one
-// that was made last comes first. The file stays.
+// that was made last comes first. The file stays. Done again, it changes nothing.
 //
 // The repair may have ended early, and so may an undo: it is done again. An image
 // that was written to since is left alone, as is another one than that of the undo
@@ -50,8 +50,9 @@ type restoring struct {
 
 // undoRun is a run of sectors as they were.
 type undoRun struct {
-	off int64
-	p   []byte
+	off, end int64 // in the image
+	from     int64 // in the undo file; 0: they are zeros
+	p        []byte
 }
 
 func (u *restoring) run() error {
@@ -67,7 +68,10 @@ func (u *restoring) run() error {
 	if err := u.checkUndo(); err != nil {
 		return &FileError{u.opts.Undo, err}
 	}
-	if err := u.verify(); err != nil || u.opts.DryRun {
+	if err := u.verify(); err != nil {
+		return err
+	}
+	if err := u.checkWitnesses(); err != nil || u.opts.DryRun {
 		return err
 	}
 	return u.restore()
@@ -95,15 +99,15 @@ func (u *restoring) checkUndo() error {
 		return wrongUndo("", 0, fmt.Sprintf("%d bytes", info.Size()), "an undo file of a repair")
 	}
 	u.end = info.Size() - sha256.Size
-	if err := u.checkSum(); err != nil {
-		return err
-	}
 	var head [undoHeaderSize]byte
 	if err := readFull(u.undo, head[:], 0); err != nil {
 		return err
 	}
 	if string(head[:len(undoCookie)]) != undoCookie {
 		return wrongUndo("cookie", 0, fmt.Sprintf("%q", head[:len(undoCookie)]), fmt.Sprintf("%q", undoCookie))
+	}
+	if err := u.checkSum(); err != nil {
+		return err
 	}
 	number := func(off int) int64 { return int64(binary.BigEndian.Uint64(head[off:]) & (1<<62 - 1)) }
 	u.before, u.least, u.most = number(16), number(24), number(32)
@@ -114,17 +118,49 @@ func (u *restoring) checkUndo() error {
 	if nversions > maxUndoVersions {
 		return wrongUndo("number of versions", 40, nversions, fmt.Sprintf("at most %d", maxUndoVersions))
 	}
-	off, err := u.eachRun(func(run undoRun) error {
-		u.total += 2 * int64(len(run.p)) // they are compared, and put back
-		return nil
-	})
+	off, err := u.checkRuns()
 	if err != nil {
 		return err
 	}
 	if off != u.end-nversions*undoVersionSize {
 		return wrongUndo("number of versions", 40, nversions, (u.end-off)/undoVersionSize)
 	}
-	return u.readVersions(off, nversions)
+	if err := u.readVersions(off, nversions); err != nil {
+		return err
+	}
+	return u.checkMost()
+}
+
+// checkRuns makes sure that the runs hold all behind the least size, which may be
+// cut off, and returns where they end. So an undo makes no file larger than what it
+// has in its hands.
+func (u *restoring) checkRuns() (off int64, err error) {
+	from, end := int64(0), int64(0) // of the runs without a gap that are the last ones
+	off, err = u.eachHead(func(run undoRun) error {
+		u.total += 2 * (run.end - run.off) // they are compared, and put back
+		if run.off != end {
+			from = run.off
+		}
+		end = run.end
+		return nil
+	})
+	if err == nil && u.least < u.before && (from > u.least || end < u.before) {
+		err = wrongUndo("sizes", 16, fmt.Sprintf("%d, and %d as the least", u.before, u.least), "runs of all between the two")
+	}
+	return off, err
+}
+
+// checkMost makes sure that the image was larger only where a version says what it
+// held.
+func (u *restoring) checkMost() error {
+	known := roundUp(u.before, SectorSize)
+	if n := len(u.versions); n > 0 {
+		known = max(known, (u.versions[n-1].sector+1)*SectorSize)
+	}
+	if u.most > known {
+		return wrongUndo("most", 32, u.most, fmt.Sprintf("at most %d, of which it knows", known))
+	}
+	return nil
 }
 
 func (u *restoring) checkSum() error {
@@ -146,9 +182,8 @@ func (u *restoring) checkSum() error {
 	return nil
 }
 
-// eachRun calls f for all runs, and returns where they end. What f gets it may
-// not keep.
-func (u *restoring) eachRun(f func(undoRun) error) (end int64, err error) {
+// eachHead calls f for all runs, without their bytes, and returns where they end.
+func (u *restoring) eachHead(f func(undoRun) error) (end int64, err error) {
 	last := int64(0)
 	for off := int64(undoHeaderSize); ; {
 		if err := u.ctx.Err(); err != nil {
@@ -166,24 +201,40 @@ func (u *restoring) eachRun(f func(undoRun) error) (end int64, err error) {
 		if n == 0 {
 			return off, nil
 		}
-		run := undoRun{off: sector * SectorSize}
-		if n > maxUndoRun || run.off < last || run.off+n*SectorSize > roundUp(u.before, SectorSize) {
+		run := undoRun{off: sector * SectorSize, end: (sector + n) * SectorSize}
+		if n > maxUndoRun || run.off < last || run.end > roundUp(u.before, SectorSize) {
 			return 0, wrongUndo("runs", off-undoRunHead, fmt.Sprintf("%d sectors from %d on", n, sector), "runs in order, inside the image")
 		}
-		run.p = u.buf[:n*SectorSize]
-		last = run.off + n*SectorSize
-		if binary.BigEndian.Uint32(head[12:]) == undoRunZeros {
-			clear(run.p)
-		} else {
-			if err := readPadded(u.undo, run.p, off, u.end); err != nil {
-				return 0, err
-			}
+		last = run.end
+		if binary.BigEndian.Uint32(head[12:]) != undoRunZeros {
+			run.from = off
 			off += n * SectorSize
 		}
 		if err := f(run); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// eachRun calls f for all runs. What f gets it may not keep.
+func (u *restoring) eachRun(f func(undoRun) error) error {
+	_, err := u.eachHead(func(run undoRun) error {
+		run.p = u.buf[:run.end-run.off]
+		if err := u.readRun(run.p, run, run.off); err != nil {
+			return err
+		}
+		return f(run)
+	})
+	return err
+}
+
+// readRun reads what a run has at off of the image.
+func (u *restoring) readRun(p []byte, run undoRun, off int64) error {
+	if run.from == 0 {
+		clear(p)
+		return nil
+	}
+	return readPadded(u.undo, p, run.from+off-run.off, u.end)
 }
 
 // readVersions reads the versions, of which the file has as many as it says.
@@ -214,7 +265,7 @@ func (u *restoring) verify() error {
 	if u.size < u.least || u.size > max(u.most, behind) {
 		return fmt.Errorf("%w: it has %d bytes and is not what the repair left: it was written to since, or is another image", fs.ErrInvalid, u.size)
 	}
-	_, err := u.eachRun(func(run undoRun) error {
+	err := u.eachRun(func(run undoRun) error {
 		now, err := u.now(run)
 		if err != nil {
 			return err
@@ -266,10 +317,61 @@ func (u *restoring) isVersion(off int64, sector []byte) bool {
 	return is
 }
 
+// formerImage is an image as it was before the repair.
+type formerImage struct{ *restoring }
+
+func (u formerImage) ReadAt(p []byte, off int64) (int, error) {
+	if err := readPadded(u.file, p, off, u.size); err != nil {
+		return 0, err
+	}
+	end := off + int64(len(p))
+	_, err := u.eachHead(func(run undoRun) error {
+		from, to := max(off, run.off), min(end, run.end)
+		if from >= to {
+			return nil
+		}
+		return u.readRun(p[from-off:to-off], run, from)
+	})
+	return len(p), err
+}
+
+// checkWitnesses makes sure that the undo file holds what every one does, and so
+// knows the image: else one that holds nothing would be right for any.
+func (u *restoring) checkWitnesses() error {
+	witnesses, err := witnessesIn(formerImage{u}, u.before)
+	if err != nil {
+		return err
+	}
+	if len(witnesses) == 0 {
+		return &FileError{u.opts.Undo, wrongUndo("runs", undoHeaderSize, "an image without a footer", "one that a repair mends")}
+	}
+	for _, w := range witnesses {
+		if err := u.checkHolds(w); err != nil {
+			return &FileError{u.opts.Undo, err}
+		}
+	}
+	return nil
+}
+
+// checkHolds makes sure that the runs hold a piece of the image as it was.
+func (u *restoring) checkHolds(w span) error {
+	at, end := w.off/SectorSize*SectorSize, min(w.end, u.before)
+	_, err := u.eachHead(func(run undoRun) error {
+		if run.off <= at {
+			at = max(at, run.end)
+		}
+		return nil
+	})
+	if err == nil && at < end {
+		err = wrongUndo("runs", undoHeaderSize, fmt.Sprintf("none at %d of the image", at), "runs over its "+w.what)
+	}
+	return err
+}
+
 // restore puts back what was there. In the end the file has its size again: until
 // then its last sector is a whole one.
 func (u *restoring) restore() error {
-	_, err := u.eachRun(func(run undoRun) error {
+	err := u.eachRun(func(run undoRun) error {
 		now, err := u.now(run)
 		if err != nil {
 			return err

@@ -70,15 +70,17 @@ type undoing struct {
 	versions    []undoVersion
 }
 
-// undoOf is the undo file of what was done to an overlay, as which m is the image
-// that comes of it.
-func undoOf(o *overlay, m *Image) (*undoing, error) {
+// undoOf is the undo file of what was done to an overlay.
+func undoOf(o *overlay) (*undoing, error) {
 	u := &undoing{before: newOverlay(o.base, o.was), least: o.was, most: o.was}
-	u.touch(m.footerOff, m.footerOff+footerSize)
-	if m.footer.Type != Fixed {
-		u.touch(0, footerSize)
-		u.touch(m.footer.DataOffset, m.footer.DataOffset+dynHeaderSize)
-		u.touch(m.header.TableOffset, min(m.tableEnd(), m.header.TableOffset+maxWitness))
+	for _, image := range []*overlay{u.before, o} {
+		witnesses, err := witnessesIn(image, image.size)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range witnesses {
+			u.touch(w.off, w.end)
+		}
 	}
 	if err := u.follow(o.changes); err != nil {
 		return nil, err
@@ -86,6 +88,39 @@ func undoOf(o *overlay, m *Image) (*undoing, error) {
 	u.touch(u.least, o.was)
 	u.join()
 	return u, nil
+}
+
+// witnessesIn are the pieces of an image that an undo file holds even where they are
+// not changed, as by them it is known. What has no footer has none.
+func witnessesIn(r io.ReaderAt, size int64) ([]span, error) {
+	m := &Image{file: r}
+	m.fileSize.Store(size)
+	var s scratch
+	if err := m.readFooters(&s); err != nil {
+		return nil, unlessAboutStructure(err)
+	}
+	witnesses := []span{{inFooter, m.footerOff, m.footerOff + footerSize}}
+	if m.footer.Type == Fixed {
+		return witnesses, nil
+	}
+	witnesses = append(witnesses, span{inFooter, 0, footerSize})
+	if err := m.readHeader(s.start[footerSize:][:dynHeaderSize]); err != nil {
+		return witnesses, unlessAboutStructure(err)
+	}
+	witnesses = append(witnesses, span{inHeader, m.footer.DataOffset, m.footer.DataOffset + dynHeaderSize})
+	if m.checkTablePlace() == nil {
+		off := m.header.TableOffset
+		witnesses = append(witnesses, span{inBAT, off, min(m.tableEnd(), off+maxWitness)})
+	}
+	return witnesses, nil
+}
+
+// unlessAboutStructure is err if the file could not be read.
+func unlessAboutStructure(err error) error {
+	if isAboutStructure(err) {
+		return nil
+	}
+	return err
 }
 
 // touch notes that an undo has to look at the bytes from off to end.

@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"io/fs"
+	"maps"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -135,6 +137,98 @@ func TestAnUndoFileOfAbsurdNumbersIsRefused(t *testing.T) {
 		edit(edited)
 		sum := sha256.Sum256(edited)
 		requireLittleMemory(t, func() { requireUndoRefused(t, mem, opts, append(edited, sum[:]...)) })
+	}
+}
+
+// undoFile is an undo file of some runs of zeros, as sectors from and to, and no versions, whose sum is right.
+func undoFile(before, least, most int64, runs ...[2]int64) []byte {
+	file := []byte("vhd repair undo\n")
+	for _, n := range []int64{before, least, most, 0} {
+		file = binary.BigEndian.AppendUint64(file, uint64(n))
+	}
+	for _, run := range append(runs, [2]int64{}) {
+		file = binary.BigEndian.AppendUint64(file, uint64(run[0]))
+		file = binary.BigEndian.AppendUint32(file, uint32(run[1]-run[0]))
+		file = binary.BigEndian.AppendUint32(file, 1)
+	}
+	sum := sha256.Sum256(file)
+	return append(file, sum[:]...)
+}
+
+// An undo file that does not know the image is refused, though it says nothing that would be wrong.
+func TestAnUndoFileThatKnowsNothingOfTheImageIsRefused(t *testing.T) {
+	image := disk(asIs)(t)
+	size := int64(len(image))
+	for name, undo := range map[string][]byte{
+		"nothing":                           undoFile(size, size, size),
+		"a size of 8 TiB":                   undoFile(1<<43, 0, 1<<43),
+		"a size of 8 TiB, whose end it has": undoFile(1<<43, 0, 1<<43, [2]int64{1<<34 - 1, 1 << 34}),
+		"a size a sector larger":            undoFile(size+512, size, size+512),
+		"a size a sector smaller":           undoFile(size-512, size-512, size),
+		"a sector":                          undoFile(512, 0, size),
+		"no size":                           undoFile(0, 0, 1<<60),
+		"a greatest size of 8 TiB":          undoFile(size, size, 1<<43),
+	} {
+		t.Run(name, func(t *testing.T) {
+			mem := putDisk(t, image)
+			opts := repairOptions(mem)
+			opts.Undo, opts.DryRun = "undo", true
+			requireUndoRefused(t, mem, opts, undo)
+			opts.DryRun = false
+			requireUndoRefused(t, mem, opts, undo)
+		})
+	}
+}
+
+// Of what is always there, each part is asked for: the footer, its copy, the header and the BAT.
+func TestAnUndoFileWithoutOneOfTheStructuresIsRefused(t *testing.T) {
+	mem, opts := undoable(t, disk(func(img *vhdtest.Image) { img.Copy = vhdtest.CopyLost })(t))
+	require.NoError(t, vhd.UndoRepair(t.Context(), repaired, opts))
+	undo := mustReadFile(t, mem, opts.Undo)
+	found := map[int64]bool{}
+	for at := int64(48); ; {
+		sector, n, zeros := int64(binary.BigEndian.Uint64(undo[at:])), int64(binary.BigEndian.Uint32(undo[at+8:])), binary.BigEndian.Uint32(undo[at+12:]) == 1
+		if n == 0 {
+			break
+		}
+		found[sector] = true
+		end := at + 16
+		if !zeros {
+			end += n * 512
+		}
+		cut := append(bytes.Clone(undo[:at]), undo[end:len(undo)-sha256.Size]...)
+		sum := sha256.Sum256(cut)
+		requireUndoRefused(t, mem, opts, append(cut, sum[:]...))
+		at = end
+	}
+	require.Subset(t, slices.Collect(maps.Keys(found)), []int64{0, 1, checkedTable / 512, checkedEnd / 512}, "the copy, the header, the BAT and the footer")
+	requireUndoRefused(t, mem, opts, undo[:len(undo)-1])
+	require.NoError(t, mem.WriteFile(opts.Undo, undo))
+	require.NoError(t, vhd.UndoRepair(t.Context(), repaired, opts))
+}
+
+// A file that is something else is told of as that, and not as an undo file that is damaged.
+func TestWhatIsNoUndoFileIsToldByItsCookie(t *testing.T) {
+	mem := putDisk(t, disk(asIs)(t))
+	opts := repairOptions(mem)
+	for _, name := range []string{repaired, "text"} {
+		require.NoError(t, mem.WriteFile("text", bytes.Repeat([]byte("text "), 100)))
+		opts.Undo, opts.DryRun, opts.Lock = name, true, vhd.LockNone
+		err := vhd.UndoRepair(t.Context(), repaired, opts)
+		require.ErrorIs(t, err, vhd.ErrFormat)
+		require.Contains(t, err.Error(), "cookie")
+	}
+}
+
+// An image that is as it was before is not written to.
+func TestAnUndoOfWhatWasUndoneWritesNothing(t *testing.T) {
+	mem, opts := undoable(t, manyFlaws(t))
+	require.NoError(t, vhd.UndoRepair(t.Context(), repaired, opts))
+	storage := vhdtest.NewRecordFS(mem)
+	opts.FS = storage
+	require.NoError(t, vhd.UndoRepair(t.Context(), repaired, opts))
+	for _, op := range storage.Ops() {
+		require.True(t, op.Kind == vhdtest.OpSync || !op.Mutates(), "%v", op) // the undo before may have ended in front of its own
 	}
 }
 

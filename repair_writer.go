@@ -49,7 +49,7 @@ func (w *repairWriter) mendFooters() error {
 		return err
 	}
 	w.stepsFor(w.codes, lostFooter, w.m.footerOff, "The footer is written at %d, from its copy at the file's start, and the file ends behind it.", w.m.footerOff)
-	w.stepsFor(w.codes, wrongCopy, 0, "The footer's copy at the file's start is written anew, from the footer at the end.")
+	w.mendedCopy(w.m, w.codes)
 	return nil
 }
 

@@ -18,7 +18,8 @@ import (
 // method Link(oldname, newname string) error, like [os.Link], lets Create never
 // replace a file even in a race; with FreeSpace(name string) (int64, error), which
 // says how many bytes are free where a file is, Merge and others know beforehand that
-// there are too few.
+// there are too few; with Chtimes(name string, atime, mtime time.Time) error, like
+// [os.Chtimes], an image whose references alone Rename or RebaseTree change keeps its time.
 type FS interface {
 	// OpenFile opens a file as [os.OpenFile] does. The package uses the flags
 	// O_RDONLY, O_RDWR, and O_RDWR|O_CREATE|O_EXCL.
@@ -54,6 +55,11 @@ type linker interface {
 // statter is an FS that can say which file a name stands for.
 type statter interface {
 	Stat(name string) (fs.FileInfo, error)
+}
+
+// chtimer is an FS that can say when a file was last changed; a zero time stays as it is.
+type chtimer interface {
+	Chtimes(name string, atime, mtime time.Time) error
 }
 
 // spacer is an FS that can say how many bytes are free where a file is.
@@ -123,6 +129,10 @@ func (r rootFS) Stat(name string) (fs.FileInfo, error) {
 	return r.root.Stat(filepath.FromSlash(name))
 }
 
+func (r rootFS) Chtimes(name string, atime, mtime time.Time) error {
+	return r.explain(r.root.Chtimes(filepath.FromSlash(name), atime, mtime))
+}
+
 func (r rootFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	dir, err := r.root.Open(filepath.FromSlash(name))
 	if err != nil {
@@ -175,6 +185,10 @@ func (osFS) Link(oldname, newname string) error {
 func (osFS) Remove(name string) error { return os.Remove(filepath.FromSlash(name)) }
 
 func (osFS) Stat(name string) (fs.FileInfo, error) { return os.Stat(filepath.FromSlash(name)) }
+
+func (osFS) Chtimes(name string, atime, mtime time.Time) error {
+	return os.Chtimes(filepath.FromSlash(name), atime, mtime)
+}
 
 func (osFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	return os.ReadDir(filepath.FromSlash(name))

@@ -174,6 +174,16 @@ var mistakes = []mistake{
 	s.freeSlots, w.freed = append(s.freeSlots, w.freed...), nil
 	w.space = s`},
 	}},
+	{"a table that comes home over blocks that are there", []edit{{"compacthome.go", `d.newHeaderChange()`, `d.headerChangeBeside(nil)`}}},
+	{"a locator that comes home late", []edit{{"compacthome.go", `
+		if err := c.copyData(p.to, p.off, n); err != nil {
+			return inPart(p.what, p.to, err)
+		}
+		p.set(&change.header, p.to)
+	}`, `
+		p.set(&change.header, p.to)
+		defer c.copyData(p.to, p.off, n)
+	}`}}},
 	{"W8: zeros over a parent's data dropped", []edit{{"compactdrop.go", `
 	return c.findEqual(e, under, each)`, `
 	return c.findZeros(e, each)`}}},
@@ -192,13 +202,7 @@ var mistakes = []mistake{
 	}
 	offs, err :=`, `
 	offs, err :=`},
-		{"headerchange.go", `return d.reloadLeaf()
-}
-
-// apply`, `return d.settle()
-}
-
-// apply`},
+		{"headerchange.go", `return c.disk.reloadLeaf()`, `return joined(c.disk.settle(), c.disk.reloadLeaf())`},
 	}},
 	{"a rebase that copies nothing", []edit{{"rebase.go", `return !same && !r.opts.Unsafe`, `return false && !same`}}},
 	{"a new file's name before its content", []edit{{"create.go", `err = f.Sync()`, `err = nil`}}},

@@ -242,7 +242,10 @@ func (d *Disk) beginChange(ctx context.Context) (end func(), err error) {
 	case <-ctx.Done():
 		return nil, d.explain(ctx.Err())
 	}
-	if err := d.usable(); err != nil { // by now
+	if err = d.usable(); err == nil { // by now
+		err = d.explain(d.rereadStale())
+	}
+	if err != nil {
 		end()
 		return nil, err
 	}

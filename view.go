@@ -57,15 +57,49 @@ func (d *Disk) replaceLayer(l *layer) {
 }
 
 // rereadLayer makes the disk see the structures of an image below the leaf as its
-// file has them by now.
+// file has them by now. If it can't be read, who changes the chain next tries again.
 func (d *Disk) rereadLayer(number int32) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l, err := d.served(number).reread(int(number), d.cache)
-	if err != nil {
-		return inFile(d.served(number).img.name, err)
+	return d.rereadFrom(d.view().depths[number])
+}
+
+// rereadFrom is rereadLayer of Chain()[depth], and of those above it of which two headers
+// were found: which one counts is what the one below says. The disk's lock is held.
+func (d *Disk) rereadFrom(depth int) error {
+	for ; depth > 0; depth-- {
+		v := d.view()
+		before := v.at(depth)
+		l, err := before.reread(int(before.number), d.cache)
+		if err == nil && depth+1 < len(v.chain) {
+			err = l.img.settleTwin(v.at(depth + 1).img.footer.ID)
+		}
+		if err != nil {
+			stale := *before
+			stale.stale = true
+			d.replaceLayer(&stale)
+			return inFile(before.img.name, err)
+		}
+		d.replaceLayer(l)
+		if above := v.at(depth - 1); above.img.twin == nil && !above.stale {
+			return nil
+		}
 	}
-	d.replaceLayer(l)
+	return nil
+}
+
+// rereadStale reads again the images that could not be read when they had been changed,
+// from below, as what is right of one may depend on that below it.
+func (d *Disk) rereadStale() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for depth := len(d.view().chain) - 1; depth > 0; depth-- {
+		if d.view().at(depth).stale {
+			if err := d.rereadFrom(depth); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

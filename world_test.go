@@ -434,9 +434,6 @@ func (w *world) revert(s step) error {
 func (w *world) compact(step) error {
 	mark := w.promise.mark()
 	err := w.disk.Compact(context.Background(), vhd.CompactOptions{})
-	if w.merging && errors.Is(err, vhd.ErrParentMismatch) { // a merge failed, and what is below can't be read again
-		return nil
-	}
 	if w.disk.Chain()[0].Footer().Type == vhd.Fixed && errors.Is(err, vhd.ErrUnsupported) {
 		return nil
 	}
