@@ -43,8 +43,118 @@ func (m *Image) findBatmap(offs []int64) error {
 	return nil
 }
 
-// dropBatmap overwrites the cookie of Xen's batmap: it says of blocks that they
-// are full, and one that is freed is not.
+// clearBatmap makes Xen's batmap call no block full, as one that is freed is not. It
+// is a hint, so that is right whatever the blocks have; to be without one is not,
+// since blktap does not write to an image of its own then. The bits go first: the
+// checksum of the header does not fit until all of them are gone. All is durable
+// before the disk says of a block what a bit would belie.
+//
+// One that can't be right is overwritten.
+func (d *Disk) clearBatmap() error {
+	w := d.leaf()
+	m := w.img
+	if m.batmap == nil || m.noneFull {
+		return nil
+	}
+	if !m.hasSoundBatmap() {
+		return d.dropBatmap()
+	}
+	bits := m.batmap[1]
+	header, err := m.emptyBatmap(m.tableEnd(), bits.off, bits.end-bits.off)
+	if err == nil && header == nil {
+		return d.dropBatmap()
+	}
+	if err == nil {
+		err = zeroRange(w.file, bits.off, bits.end-bits.off)
+	}
+	if err == nil {
+		_, err = writeFull(w.file, header, m.batmap[0].off)
+	}
+	m.noneFull = err == nil
+	return inFile(m.name, inPart("Xen's batmap", m.batmap[0].off, err))
+}
+
+// hasSoundBatmap says whether the map has a bit for each entry that fits into the
+// table's sectors, and is in a place of its own. Blocks are not in it, see findBatmap.
+func (m *Image) hasSoundBatmap() bool {
+	if len(m.batmap) < 2 {
+		return false
+	}
+	bits := m.batmap[1]
+	size := bits.end - bits.off
+	if bits.off < m.batmap[0].end || size > maxBatmap || size < batmapSize((m.tableEnd()-m.header.TableOffset)/batEntrySize) {
+		return false
+	}
+	taken := slices.Clone(m.metadata)
+	for _, l := range m.header.Locators {
+		if s, ok := m.setAside(l, nil); ok {
+			taken = append(taken, s)
+		}
+	}
+	return !slices.ContainsFunc(taken, func(s span) bool { return s.overlaps(m.batmap[0].off, bits.end) })
+}
+
+// batmapSize is how many bytes a map has for so many blocks.
+func batmapSize(nblocks int64) int64 { return roundUp((nblocks+7)/8, SectorSize) }
+
+// emptyBatmap is the header of the batmap, at off, for a map of size bytes at bitsOff
+// in which no bit is set; nil if it is of a version that nobody here knows. Behind what
+// is known here it may tell of a key.
+func (m *Image) emptyBatmap(off, bitsOff, size int64) ([]byte, error) {
+	const latest = 1<<16 | 2
+	header := make([]byte, batmapHeaderSize)
+	if err := readFull(m.file, header, off); err != nil {
+		return nil, err
+	}
+	if binary.BigEndian.Uint32(header[20:]) > latest {
+		return nil, nil
+	}
+	binary.BigEndian.PutUint64(header[8:], uint64(bitsOff))          //nolint:gosec // not negative
+	binary.BigEndian.PutUint32(header[16:], uint32(size/SectorSize)) //nolint:gosec // of a BAT of 16 GiB
+	binary.BigEndian.PutUint32(header[24:], ^uint32(0))
+	return header, nil
+}
+
+// batmapFor is how many bytes have to be free behind a table of so many entries:
+// for Xen's batmap, or else for what is not to be taken for one.
+func (m *Image) batmapFor(nblocks int64) int64 {
+	if m.batmap == nil {
+		return batmapHeaderSize
+	}
+	return batmapHeaderSize + batmapSize(nblocks)
+}
+
+// moveBatmap puts an empty batmap behind a table of so many entries, which is
+// another than the image has and ends at off. Where the image has no batmap, nothing
+// there looks like the start of one.
+func (d *Disk) moveBatmap(off, nblocks int64) error {
+	w := d.leaf()
+	err := zeroRange(w.file, off, w.img.batmapFor(nblocks))
+	if err == nil && w.img.batmap != nil {
+		var header []byte
+		if header, err = w.img.emptyBatmap(w.img.tableEnd(), off+batmapHeaderSize, batmapSize(nblocks)); err == nil {
+			_, err = writeFull(w.file, header, off)
+		}
+	}
+	return inPart("BAT", off, err)
+}
+
+// moveBatmapHeader puts the header of the batmap behind a table that became shorter,
+// which ends at off and counts by now: nobody looks for it where it was.
+func (d *Disk) moveBatmapHeader(off int64) error {
+	w := d.leaf()
+	if w.img.batmap == nil || off == w.img.tableEnd() {
+		return nil
+	}
+	header := make([]byte, batmapHeaderSize)
+	err := readFull(w.file, header, w.img.tableEnd())
+	if err == nil {
+		_, err = writeFull(w.file, header, off)
+	}
+	return inPart("Xen's batmap", off, err)
+}
+
+// dropBatmap overwrites the header of Xen's batmap, which is none any more then.
 func (d *Disk) dropBatmap() error {
 	w := d.leaf()
 	if err := zeroRange(w.file, w.img.batmap[0].off, batmapHeaderSize); err != nil {

@@ -320,7 +320,7 @@ func TestCompactLeavesWhatItDoesNotKnowAsItWas(t *testing.T) {
 	require.LessOrEqual(t, changed, 8, "two entries of the BAT")
 }
 
-func TestCompactOverwritesXensBatmapBeforeABlockIsNotFullAnyMore(t *testing.T) {
+func TestCompactClearsXensBatmapBeforeABlockIsNotFullAnyMore(t *testing.T) {
 	base := compactDisk('p', 'q', 'r')
 	mixed := plain('q', compactBlock)
 	copy(mixed, "x")
@@ -341,7 +341,9 @@ func TestCompactOverwritesXensBatmapBeforeABlockIsNotFullAnyMore(t *testing.T) {
 	require.Empty(t, report.Findings, "the batmap is right")
 	_, after := compact(t, name)
 	require.Equal(t, []int{0}, presentIn(t, after, 1))
-	require.NotContains(t, string(after), "tdbatmap")
+	require.Equal(t, "tdbatmap", string(after[4608:4616]))
+	require.Equal(t, []byte{0xFF, 0xFF, 0xFF, 0xFF}, after[4608+24:4608+28], "the one's complement of no sum")
+	require.True(t, isZeros(after[5120:5632]))
 	requireCompact(t, name)
 }
 

@@ -117,11 +117,6 @@ func (c *compaction) dropWindow() error {
 // dropSectors drops sectors of a window, which under serves from now on.
 func (c *compaction) dropSectors(window int64, under mapExtent) error {
 	d, w := c.disk, c.leaf
-	if w.img.batmap != nil { // it says of blocks that they are full
-		if err := d.dropBatmap(); err != nil {
-			return err
-		}
-	}
 	for under.start < under.end {
 		sector, spb := window*windowSectors+int64(under.start), w.img.sectorsPerBlock
 		b, err := w.block(sector / spb)

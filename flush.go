@@ -72,8 +72,9 @@ func (d *Disk) sync() error {
 
 // epoch is what the leaf knew at one moment that its file did not.
 type epoch struct {
-	blocks []epochBlock // by index
-	freed  []int64
+	blocks   []epochBlock // by index
+	freed    []int64
+	lessFull bool
 }
 
 // epochBlock is a block as it was when the epoch was taken: every bit that is
@@ -127,7 +128,7 @@ func (d *Disk) takeEpoch(mu sync.Locker) *epoch {
 	mu.Lock()
 	defer mu.Unlock()
 	w := d.leaf()
-	e := &epoch{freed: w.freed}
+	e := &epoch{freed: w.freed, lessFull: w.lessFull}
 	for _, b := range w.dirty {
 		e.blocks = append(e.blocks, epochBlock{
 			block: b, off: b.off, moved: b.off != b.published, bitmap: slices.Clone(b.bitmap),
@@ -137,7 +138,7 @@ func (d *Disk) takeEpoch(mu sync.Locker) *epoch {
 	}
 	slices.SortFunc(e.blocks, func(x, y epochBlock) int { return cmp.Compare(x.block.index, y.block.index) })
 	clear(w.dirty)
-	w.dirtyCost, w.freed, w.nflushing = 0, nil, len(e.blocks)
+	w.dirtyCost, w.freed, w.lessFull, w.nflushing = 0, nil, false, len(e.blocks)
 	return e
 }
 
@@ -150,7 +151,7 @@ func (d *Disk) returnEpoch(mu sync.Locker, e *epoch) {
 		b.block.flushing = false
 		w.markDirty(b.block, b.dirtyFrom*bitsPerSector, (b.dirtyTo-b.dirtyFrom)*bitsPerSector)
 	}
-	w.freed, w.nflushing = append(w.freed, e.freed...), 0
+	w.freed, w.lessFull, w.nflushing = append(w.freed, e.freed...), w.lessFull || e.lessFull, 0
 }
 
 // publishEpoch notes that the file says what the epoch does. Blocks that it
@@ -179,7 +180,8 @@ func (d *Disk) publishEpoch(mu sync.Locker, e *epoch) {
 }
 
 // writeUnreachable writes the whole bitmap areas of new blocks. Nothing that
-// stood there before can be taken for a bitmap.
+// stood there before can be taken for a bitmap. Nor does Xen's batmap call a block
+// full that is not any more.
 func (d *Disk) writeUnreachable(e *epoch) error {
 	w := d.leaf()
 	for _, b := range e.blocks {
@@ -192,8 +194,8 @@ func (d *Disk) writeUnreachable(e *epoch) error {
 			return inFile(w.img.name, inPart("sector bitmap", b.off, err))
 		}
 	}
-	if len(e.freed) > 0 && w.img.batmap != nil {
-		return d.dropBatmap()
+	if e.lessFull {
+		return d.clearBatmap()
 	}
 	return nil
 }

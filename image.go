@@ -35,6 +35,7 @@ type Image struct {
 	twin     *twin  // the other header, when a change of the header was interrupted
 	metadata []span // where no block may be
 	batmap   []span // where Xen's map of full blocks is, if there is one; only writers look for it
+	noneFull bool   // that map was cleared
 
 	// Of a disk that has blocks; see "Block Allocation Table and Data Blocks".
 	sectorsPerBlock int64

@@ -15,6 +15,7 @@ type leaf struct {
 	changes       []mapExtent          // of one window's map, in order; publishChanges publishes them
 	changedWindow int64
 	shrunk        map[int64]bool // blocks that may have lost sectors since somebody asked; nil: nobody did
+	lessFull      bool           // blocks may be full in Xen's batmap that lost sectors since
 	nflushing     int            // blocks of an epoch on its way: what it holds is in neither dirty nor the file
 }
 
@@ -139,6 +140,7 @@ func (w *leaf) set(b *leafBlock, inBlock, n int64) bool {
 // written over, as with sectors that are there (W1).
 func (w *leaf) clear(b *leafBlock, inBlock, n int64) {
 	clearBits(b.bitmap, inBlock, n)
+	w.lessFull = true
 	w.markShrunk(b, inBlock, n)
 }
 
@@ -154,6 +156,7 @@ func (w *leaf) move(b *leafBlock, off int64) {
 // too (W6).
 func (w *leaf) free(b *leafBlock) {
 	w.freed = append(w.freed, b.off)
+	w.lessFull = true
 	b.off, b.bitmap, b.dirtyFrom, b.dirtyTo = 0, nil, 0, 0
 	w.space.nallocated--
 	w.markShrunk(b, 0, 0)

@@ -223,7 +223,7 @@ func (r *repairing) mendRest(m *Image, codes map[string]bool, offs []int64, move
 	w.codes, w.moved, w.lostLocators = codes, moved, m.lostLocators()
 	for _, mend := range []func(*repairWriter) error{
 		(*repairWriter).mendFooters, (*repairWriter).completeLast, (*repairWriter).clearLocators,
-		(*repairWriter).moveBlocks, (*repairWriter).dropBatmap, (*repairWriter).cutSlack,
+		(*repairWriter).moveBlocks, (*repairWriter).clearBatmap, (*repairWriter).cutSlack,
 	} {
 		if err := r.ctx.Err(); err != nil {
 			return err

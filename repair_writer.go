@@ -134,17 +134,22 @@ func (w *repairWriter) moveBlock(b placedBlock) error {
 	return nil
 }
 
-// dropBatmap makes Xen's batmap none: the bitmaps say what it said.
-func (w *repairWriter) dropBatmap() error {
+// clearBatmap makes Xen's batmap one that says nothing wrong, or none if it can't be
+// one: the bitmaps say what it said.
+func (w *repairWriter) clearBatmap() error {
 	codes := []string{"batmap-wrong", "batmap-stale"}
 	if len(w.m.batmap) == 0 || !hasAny(w.codes, codes) {
 		return nil
 	}
 	off := w.m.batmap[0].off
-	if err := w.disk.dropBatmap(); err != nil {
+	if err := w.disk.clearBatmap(); err != nil {
 		return err
 	}
-	w.stepsFor(w.codes, codes, off, "The header of Xen's batmap is overwritten with zeros: without it, the sector bitmaps count.")
+	what := "Xen's batmap is made to call no block full"
+	if w.m.batmap == nil {
+		what = "The header of Xen's batmap is overwritten with zeros"
+	}
+	w.stepsFor(w.codes, codes, off, "%s: the sector bitmaps count.", what)
 	return w.file.Sync()
 }
 

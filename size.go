@@ -93,8 +93,8 @@ func (r *resizing) run(ctx context.Context) error {
 	if err := r.checkLoss(ctx); err != nil {
 		return err
 	}
-	if w := d.leaf(); w != nil && w.img.batmap != nil { // it has a bit for each block
-		if err := d.dropBatmap(); err != nil {
+	if w := d.leaf(); w != nil && w.img.batmap != nil {
+		if err := d.clearBatmap(); err != nil {
 			return err
 		}
 		if err := d.syncs.fsync(); err != nil {

@@ -1,6 +1,9 @@
 package vhd
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // shrink makes a disk with blocks smaller. The table of the new header ends with
 // the disk, so that what was behind is free as soon as that one counts.
@@ -43,7 +46,16 @@ func (r *resizing) flip(nblocks int64) error {
 		return err
 	}
 	c.footer, c.header.MaxTableEntries = r.footer(), tableEntries(nblocks)
-	return c.apply()
+	if err := c.show(); err != nil {
+		return err
+	}
+	if err := c.goHome(); err != nil {
+		return err
+	}
+	if err := d.moveBatmapHeader(c.header.TableOffset + r.tableSize()); err != nil {
+		return d.breakDown(err)
+	}
+	return d.reloadLeaf()
 }
 
 // tableEntries is a number of blocks as the header has it.
@@ -99,11 +111,11 @@ func (g *growth) makeTable() error {
 		return err
 	}
 	g.change = c
-	g.kept = []span{{"the BAT", m.header.TableOffset, m.tableEnd()}, {"the dynamic header", c.away, c.away + dynHeaderSize}}
+	g.kept = slices.Concat([]span{{"the BAT", m.header.TableOffset, m.tableEnd()}, {"the dynamic header", c.away, c.away + dynHeaderSize}}, m.batmap)
 	size := g.tableSize()
 	stays := c.extend(m.tableEnd(), m.header.TableOffset+size)
 	if !stays {
-		if c.header.TableOffset, err = c.room(size + batmapHeaderSize); err != nil {
+		if c.header.TableOffset, err = c.room(size + m.batmapFor(nblocks)); err != nil {
 			return err
 		}
 	}
@@ -116,7 +128,7 @@ func (g *growth) makeTable() error {
 }
 
 // tableSize is how many bytes the table for the new size has, with its padding.
-func (g *growth) tableSize() int64 { return roundUp(g.nblocks()*batEntrySize, SectorSize) }
+func (r *resizing) tableSize() int64 { return roundUp(r.nblocks()*batEntrySize, SectorSize) }
 
 // emptyTable makes the table, where it is, one in which nothing is behind the old
 // end.
@@ -126,9 +138,21 @@ func (g *growth) emptyTable() error {
 }
 
 // fillTable writes the table for the new size to off, from a byte of it on. Where it
-// is one of its own, or became longer, a sector behind it is free, which must not
-// look like the start of a batmap.
+// is one of its own, or became longer, there is room for a batmap behind it.
 func (g *growth) fillTable(off, from int64) error {
+	if err := g.writeTable(off, from); err != nil {
+		return err
+	}
+	if end := off + g.tableSize(); g.change != nil && end != g.disk.leaf().img.tableEnd() {
+		if err := g.disk.moveBatmap(end, g.nblocks()); err != nil {
+			return err
+		}
+	}
+	return g.disk.syncs.fsync() // what the entries behind the end took is free now (W6)
+}
+
+// writeTable writes the table for the new size to off, from a byte of it on.
+func (g *growth) writeTable(off, from int64) error {
 	w, size := g.disk.leaf(), g.tableSize()
 	there := w.img.nblocks * batEntrySize
 	buf := make([]byte, min(size-from, 64<<10))
@@ -146,12 +170,7 @@ func (g *growth) fillTable(off, from int64) error {
 		}
 		at += int64(len(p))
 	}
-	if g.change != nil && off+size != w.img.tableEnd() {
-		if err := zeroRange(w.file, off+size, batmapHeaderSize); err != nil {
-			return inPart("BAT", off+size, err)
-		}
-	}
-	return g.disk.syncs.fsync() // what the entries behind the end took is free now (W6)
+	return nil
 }
 
 // lookAhead makes the disk as it will be. It shares the file and its barrier with
