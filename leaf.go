@@ -156,8 +156,8 @@ func (w *leaf) move(b *leafBlock, off int64) {
 // too (W6).
 func (w *leaf) free(b *leafBlock) {
 	w.freed = append(w.freed, b.off)
-	w.lessFull = true
 	b.off, b.bitmap, b.dirtyFrom, b.dirtyTo = 0, nil, 0, 0
+	w.lessFull = true
 	w.space.nallocated--
 	w.markShrunk(b, 0, 0)
 }
