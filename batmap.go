@@ -45,9 +45,9 @@ func (m *Image) findBatmap(offs []int64) error {
 
 // clearBatmap makes Xen's batmap call no block full, as one that is freed is not. It
 // is a hint, so that is right whatever the blocks have; to be without one is not,
-// since blktap does not write to an image of its own then. The bits go first: the
-// checksum of the header does not fit until all of them are gone. All is durable
-// before the disk says of a block what a bit would belie.
+// since blktap does not write to an image of its own then. Of no part of it that gets
+// to the disk the checksum fits. All of it is durable before the disk says of a block
+// what a bit would belie.
 //
 // One that can't be right is overwritten.
 func (d *Disk) clearBatmap() error {

@@ -161,6 +161,7 @@ func workOnXensDisk(ctx context.Context, fsys vhd.FS) error {
 	}
 	const block = 4096
 	for _, step := range []func() error{
+		func() error { return disk.Resize(ctx, 256*block, vhd.ResizeOptions{}) },
 		func() error { return disk.WriteZeroes(3*block, block) },
 		disk.Sync,
 		func() error { return disk.Compact(ctx, vhd.CompactOptions{}) },
@@ -200,8 +201,9 @@ func mustNotLie(state *vhdtest.MemFS) error {
 }
 
 func TestEveryCrashLeavesXensBatmapRightOrNotValid(t *testing.T) {
-	for _, child := range []bool{false, true} {
-		t.Run(fmt.Sprintf("child %v", child), func(t *testing.T) {
+	for kind := range 4 {
+		child, hasMore := kind%2 == 1, kind/2 == 1 // blocks behind its end, where it grows
+		t.Run(fmt.Sprintf("child %v, more %v", child, hasMore), func(t *testing.T) {
 			t.Parallel()
 			base := vhdtest.NewDynamic(1<<20, vhdtest.Block{Index: 5, Data: fill(5, 4096)})
 			img := vhdtest.NewDynamic(1 << 20)
@@ -209,6 +211,9 @@ func TestEveryCrashLeavesXensBatmapRightOrNotValid(t *testing.T) {
 				img = vhdtest.NewChild(base, "base.vhd")
 			}
 			img.BlockSize, base.BlockSize = 4096, 4096
+			if hasMore {
+				img.Size, img.MaxEntries = 120*4096, 256
+			}
 			for _, index := range []int{0, 3, 5, 7, 99, 100, 130, 255} {
 				img.Blocks = append(img.Blocks, vhdtest.Block{Index: index, Data: fill(byte(index), 4096)})
 			}
@@ -219,4 +224,34 @@ func TestEveryCrashLeavesXensBatmapRightOrNotValid(t *testing.T) {
 			requireBatmap(t, fileOf(t, files))
 		})
 	}
+}
+
+// A disk that becomes larger takes space for zeros over what its parent has there. That
+// is not what its table and batmap leave once the new size counts.
+func TestAResizeThatIsGivenUpLeavesXensBatmap(t *testing.T) {
+	const block = 1024
+	base := &vhdtest.Image{Type: vhdtest.Fixed, Size: 8 << 20, Data: fill(7, 8<<20), ID: [16]byte{9}}
+	img := vhdtest.NewChild(base, "base.vhd", vhdtest.Block{Index: 0, Data: fill(1, block)})
+	img.Size, img.BlockSize = 100*block, block
+	mem := inMemory(t, xensImage(t, img, 0))
+	require.NoError(t, mem.WriteFile("base.vhd", base.Build(t)))
+	disk, err := vhd.Open("disk.vhd", &vhd.Options{FS: mem, Writable: true})
+	require.NoError(t, err)
+	require.NoError(t, disk.Resize(t.Context(), 6<<20, vhd.ResizeOptions{}))
+	_, err = disk.WriteAt(fill(2, 80*block), 0)
+	require.NoError(t, err)
+	require.NoError(t, disk.Sync())
+	requireBatmap(t, fileOf(t, mem))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	err = disk.Resize(ctx, 8<<20, vhd.ResizeOptions{Progress: func(done, _ int64) {
+		if done > 1<<20 {
+			cancel()
+		}
+	}})
+	require.ErrorIs(t, err, context.Canceled)
+	requireBatmap(t, fileOf(t, mem))
+	require.NoError(t, disk.Close())
+	requireBatmap(t, fileOf(t, mem))
+	requireNoBatmapFinding(t, mem)
 }
