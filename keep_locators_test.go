@@ -33,13 +33,22 @@ func strangeDisk(n int, off int64) *vhdtest.Image {
 func addStrange(img *vhdtest.Image, n int, off int64) {
 	img.Locators[5] = vhdtest.Locator{Code: 0x5A5A5A5A, Data: strange(n), Reserved: 0xBEEF, Off: off, AfterBAT: off == 0}
 	img.Locators[6] = vhdtest.Locator{Code: 0x51515151, Data: strange(100), Reserved: 0xCAFE}
+	img.FooterReserved, img.HeaderReserved = strange(427), strange(256)
 }
 
-// requireStrange fails unless a file's locators of unknown kinds, and what they
-// point to, are as another's. It may be elsewhere.
+// requireStrange fails unless a file's reserved bytes, locators of unknown kinds, and
+// what they point to, are as another's. It may be elsewhere.
 func requireStrange(t testing.TB, want, got []byte) {
 	t.Helper()
 	before, after := vhdtest.Header(t, want), vhdtest.Header(t, got)
+	require.Equal(t, before[60:64], after[60:64], "reserved bytes of the header")
+	require.Equal(t, before[768:], after[768:], "reserved bytes of the header")
+	for _, footer := range [][]byte{got[:512], got[len(got)-512:]} {
+		require.Equal(t, vhdtest.EndFooter(t, want)[85:], footer[85:], "reserved bytes of a footer")
+	}
+	for slot := range 8 {
+		require.Equal(t, before[576+24*slot:][12:16], after[576+24*slot:][12:16], "reserved bytes of locator %d", slot)
+	}
 	for slot := 5; slot < 7; slot++ {
 		at := 576 + 24*slot
 		require.Equal(t, before[at:at+16], after[at:at+16])
@@ -113,31 +122,145 @@ func TestLocatorsOfUnknownKindsSurviveInAChild(t *testing.T) {
 	}
 }
 
-func TestLocatorsOfUnknownKindsSurviveAMergeIntoTheBase(t *testing.T) {
-	for _, off := range []int64{0, 400 << 10} {
-		base := strangeDisk(640, off)
-		child := vhdtest.NewChild(base, "base.vhd", vhdtest.Block{Index: 5, Data: fill(3, keptBlock)}, vhdtest.Block{Index: 7, Data: fill(4, keptBlock)})
-		child.BlockSize = keptBlock
-		raw := base.Build(t)
-		mem := inMemory(t, child.Build(t))
-		require.NoError(t, mem.WriteFile("base.vhd", raw))
-		disk, err := vhd.Open("disk.vhd", &vhd.Options{FS: mem, Writable: true})
-		require.NoError(t, err)
-		require.NoError(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}))
-		require.NoError(t, disk.Close())
-		after, err := mem.ReadFile("base.vhd")
-		require.NoError(t, err)
-		requireStrange(t, raw, after)
+// strangeChain is leaf.vhd on middle.vhd on base.vhd, and other.vhd, which reads as the
+// base does, all of them strange.
+func strangeChain(t testing.TB, n int, off int64) *vhdtest.MemFS {
+	t.Helper()
+	base := strangeDisk(n, off)
+	middle := vhdtest.NewChild(base, "base.vhd", vhdtest.Block{Index: 5, Data: fill(3, keptBlock)}, vhdtest.Block{Index: 7, Data: fill(4, keptBlock)})
+	leaf := vhdtest.NewChild(middle, "middle.vhd", vhdtest.Block{Index: 5, Data: fill(5, keptBlock)}, vhdtest.Block{Index: 9, Data: fill(6, keptBlock)})
+	other := strangeDisk(n, off)
+	other.ID = [16]byte{77}
+	mem := vhdtest.NewMemFS()
+	for name, img := range map[string]*vhdtest.Image{"base.vhd": base, "middle.vhd": middle, "leaf.vhd": leaf, "other.vhd": other} {
+		if img == middle || img == leaf {
+			img.ID = [16]byte{byte(len(name))}
+			img.BlockSize = keptBlock
+			addStrange(img, n, off)
+		}
+	}
+	leaf.ParentID = middle.ID
+	for name, img := range map[string]*vhdtest.Image{"base.vhd": base, "middle.vhd": middle, "leaf.vhd": leaf, "other.vhd": other} {
+		raw := img.Build(t)
+		vhdtest.EditHeader(t, raw, func(h []byte) {
+			copy(h[60:64], "kept")
+			for slot := range byte(8) {
+				copy(h[576+24*int(slot)+12:], []byte{'k', 'e', 'p', slot})
+			}
+		})
+		require.NoError(t, mem.WriteFile(name, raw))
+	}
+	return mem
+}
+
+// keepingLife are operations on a strangeChain, with the files that have other names
+// afterwards, or none.
+var keepingLife = map[string]struct {
+	run     func(ctx context.Context, d *vhd.Disk, opts vhd.Options) error
+	renamed map[string]string
+}{
+	"snapshot": {run: func(_ context.Context, d *vhd.Disk, _ vhd.Options) error {
+		return d.Snapshot("top.vhd", vhd.CreateOptions{})
+	}},
+	"merge of the leaf": {run: func(ctx context.Context, d *vhd.Disk, _ vhd.Options) error {
+		return d.Merge(ctx, 0, 1, vhd.MergeOptions{})
+	}, renamed: map[string]string{"leaf.vhd": ""}},
+	"merge below the leaf": {run: func(ctx context.Context, d *vhd.Disk, _ vhd.Options) error {
+		return d.Merge(ctx, 1, 2, vhd.MergeOptions{})
+	}, renamed: map[string]string{"middle.vhd": ""}},
+	"merge of all": {run: func(ctx context.Context, d *vhd.Disk, _ vhd.Options) error {
+		return d.Merge(ctx, 0, 2, vhd.MergeOptions{})
+	}, renamed: map[string]string{"leaf.vhd": "", "middle.vhd": ""}},
+	"rebase": {run: func(_ context.Context, d *vhd.Disk, _ vhd.Options) error {
+		return d.Rebase("other.vhd", vhd.RebaseOptions{})
+	}},
+	"rename of a parent": {run: func(ctx context.Context, d *vhd.Disk, opts vhd.Options) error {
+		if err := d.Close(); err != nil {
+			return err
+		}
+		_, err := vhd.Rename(ctx, "middle.vhd", "a much longer name than it had before.vhd", vhd.RenameOptions{Options: opts})
+		return err
+	}, renamed: map[string]string{"middle.vhd": "a much longer name than it had before.vhd"}},
+	"rename of a child": {run: func(ctx context.Context, d *vhd.Disk, opts vhd.Options) error {
+		if err := d.Close(); err != nil {
+			return err
+		}
+		_, err := vhd.Rename(ctx, "leaf.vhd", "deeper/leaf.vhd", vhd.RenameOptions{Options: opts})
+		return err
+	}, renamed: map[string]string{"leaf.vhd": "deeper/leaf.vhd"}},
+}
+
+func TestWhatNobodyUnderstandsSurvivesWhatHappensToAChain(t *testing.T) {
+	for _, n := range []int{640, 160 << 10} {
+		for _, off := range []int64{0, 400 << 10} {
+			for name, op := range keepingLife {
+				mem := strangeChain(t, n, off)
+				before := mem.Clone()
+				require.NoError(t, mem.MkdirAll("deeper"))
+				opts := vhd.Options{FS: mem, Root: "/"}
+				writable := opts
+				writable.Writable = true
+				disk, err := vhd.Open("leaf.vhd", &writable)
+				require.NoError(t, err)
+				require.NoError(t, op.run(t.Context(), disk, opts), name)
+				if err := disk.Close(); err != nil {
+					require.ErrorIs(t, err, vhd.ErrClosed)
+				}
+				for _, file := range []string{"leaf.vhd", "middle.vhd", "base.vhd", "other.vhd"} {
+					now, isRenamed := op.renamed[file]
+					if !isRenamed {
+						now = file
+					}
+					if now == "" {
+						continue
+					}
+					want, err := before.ReadFile(file)
+					require.NoError(t, err)
+					got, err := mem.ReadFile(now)
+					require.NoError(t, err)
+					t.Log(name, file)
+					requireStrange(t, want, got)
+				}
+			}
+		}
 	}
 }
 
-func TestLocatorsOfUnknownKindsSurviveARepair(t *testing.T) {
+func TestWhatNobodyUnderstandsSurvivesARepair(t *testing.T) {
 	for _, off := range []int64{0, 400 << 10} {
-		raw := strangeDisk(640, off).Build(t)
-		mem := inMemory(t, append(make([]byte, 512), raw[512:]...))
-		_, err := vhd.Repair(t.Context(), "disk.vhd", vhd.RepairOptions{Options: vhd.Options{FS: mem}})
-		require.NoError(t, err)
-		requireStrange(t, raw, fileOf(t, mem))
+		for _, n := range []int{640, 160 << 10} {
+			for name, spoil := range map[string]func(raw []byte){
+				"a copy that is lost":   func(raw []byte) { clear(raw[:512]) },
+				"a footer that is lost": func(raw []byte) { clear(raw[len(raw)-512:]) },
+				"a path that is lost": func(raw []byte) {
+					vhdtest.EditHeader(t, raw, func(h []byte) {
+						for slot := range 5 { // all paths that there are
+							if l := h[576+24*slot:]; l[0] == 'W' {
+								binary.BigEndian.PutUint64(l[16:], uint64(len(raw))+1<<20)
+								break
+							}
+						}
+					})
+				},
+			} {
+				for _, file := range []string{"leaf.vhd", "base.vhd"} {
+					mem := strangeChain(t, n, off)
+					raw, err := mem.ReadFile(file)
+					require.NoError(t, err)
+					spoiled := bytes.Clone(raw)
+					spoil(spoiled)
+					require.NoError(t, mem.WriteFile(file, spoiled))
+					_, err = vhd.Repair(t.Context(), file, vhd.RepairOptions{Options: vhd.Options{FS: mem}})
+					require.NoError(t, err)
+					got, err := mem.ReadFile(file)
+					require.NoError(t, err)
+					if file == "leaf.vhd" || name != "a path that is lost" {
+						require.NotEqual(t, spoiled, got, name)
+					}
+					requireStrange(t, raw, got)
+				}
+			}
+		}
 	}
 }
 

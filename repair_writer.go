@@ -79,7 +79,7 @@ func (w *repairWriter) clearLocators() error {
 	for _, slot := range w.lostLocators {
 		w.step("locator-place", w.m.footer.DataOffset+locatorsOff+int64(slot)*locatorSize,
 			"Parent locator %d, whose path at %d is not in the file, is cleared.", slot, h.Locators[slot].DataOffset)
-		h.Locators[slot] = Locator{}
+		h.Locators[slot] = Locator{Reserved: h.Locators[slot].Reserved}
 	}
 	return w.replaceHeader(h)
 }
