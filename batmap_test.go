@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -127,9 +128,7 @@ func TestXensBatmapIsRightAfterEveryOperation(t *testing.T) {
 			return nil
 		},
 	}
-	for name, op := range keepingOperations {
-		operations[name] = op
-	}
+	maps.Copy(operations, keepingOperations)
 	for name, op := range operations {
 		for _, child := range []bool{false, true} {
 			base := vhdtest.NewDynamic(1<<20, vhdtest.Block{Index: 0, Data: fill(1, keptBlock)})
