@@ -160,7 +160,7 @@ var modelDamages = []modelDamage{
 	{"footer-lost", withBlocks(func(_ *rapid.T, file []byte) []byte { return file[:len(file)-512] })},
 	{"footer-checksum", withBlocks(func(_ *rapid.T, file []byte) []byte { file[len(file)-512+67]++; return file })},
 	{"footer-511", func(_ *rapid.T, sound []byte, _ *modelImage) []byte { return sound[:len(sound)-1] }},
-	{"trailing-bytes", appendJunk},
+	{"trailing-bytes", withBlocks(appendJunk)}, // of a fixed disk nobody knows where it ends
 	{"slack", junkInFrontOfFooter},
 	{"block-cut", withBlocks(cutLastBlock)},
 }
@@ -184,9 +184,9 @@ func olderCopy(_ *rapid.T, file []byte) []byte {
 	return file
 }
 
-func appendJunk(t *rapid.T, sound []byte, _ *modelImage) []byte {
+func appendJunk(t *rapid.T, file []byte) []byte {
 	n := rapid.IntRange(1, 3000).Draw(t, "bytes of junk")
-	return slices.Concat(sound, pattern(77, int64(n)))
+	return append(file, pattern(77, int64(n))...)
 }
 
 // junkInFrontOfFooter leaves a gap in which a block and its bitmap fit, wherever they have to begin.

@@ -74,7 +74,7 @@ var operations = []*operation{
 		short: []string{"revert 0+2048"},
 	},
 	{
-		name: "compact", life: true, often: 2, letsOthersIn: 1, run: (*world).compact,
+		name: "compact", life: true, often: 2, letsOthersIn: 1, changesFooters: true, run: (*world).compact,
 		short: []string{"compact"},
 	},
 	{
