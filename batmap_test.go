@@ -265,3 +265,40 @@ func TestXensBatmapIsThereWhileADiskGrows(t *testing.T) {
 	require.NoError(t, disk.Close())
 	killed()
 }
+
+// A disk that outgrew its table has that, and the batmap behind it, among its blocks. Both come home.
+func TestXensBatmapComesHomeWithItsTable(t *testing.T) {
+	img := vhdtest.NewDynamic(1<<20, vhdtest.Block{Index: 0, Data: fill(1, keptBlock)}, vhdtest.Block{Index: 3, Data: fill(2, keptBlock)})
+	img.BlockSize = keptBlock
+	files := inMemory(t, xensImage(t, img, 0, 3))
+	before := len(fileOf(t, files))
+	disk, err := vhd.Open("disk.vhd", &vhd.Options{FS: files, Writable: true})
+	require.NoError(t, err)
+	require.NoError(t, disk.Resize(t.Context(), 100<<20, vhd.ResizeOptions{}))
+	_, err = disk.WriteAt(fill(3, 3*keptBlock), 50<<20)
+	require.NoError(t, err)
+	require.NoError(t, disk.WriteZeroes(50<<20, 2*keptBlock))
+	require.NoError(t, disk.Close())
+	away := seenByXen(fileOf(t, files), vhdtest.Header(t, fileOf(t, files)))
+	require.GreaterOrEqual(t, away.table, before-512, "it is home")
+
+	work := func(fsys vhd.FS) error {
+		disk, err := vhd.Open("disk.vhd", &vhd.Options{FS: fsys, Writable: true})
+		if err != nil {
+			return err
+		}
+		return errors.Join(disk.Compact(t.Context(), vhd.CompactOptions{}), disk.Close())
+	}
+	crashEverywhere(t, files, false, work, mustNotLie)
+	disk, err = vhd.Open("disk.vhd", &vhd.Options{FS: files})
+	require.NoError(t, err)
+	size, err := disk.CompactSize(t.Context(), vhd.CompactOptions{})
+	require.NoError(t, err)
+	require.NoError(t, disk.Close())
+	require.NoError(t, work(files))
+	requireBatmap(t, fileOf(t, files))
+	requireNoBatmapFinding(t, files)
+	home := seenByXen(fileOf(t, files), vhdtest.Header(t, fileOf(t, files)))
+	require.Less(t, home.table, away.table, "it stays away")
+	require.Len(t, fileOf(t, files), int(size))
+}

@@ -21,6 +21,7 @@ type homecoming struct {
 	from, end int64 // the place: blocks that are there go elsewhere before
 	parts     []strayPart
 	movesBAT  bool
+	batmap    int64  // how much is kept behind the BAT for Xen's batmap, or for none
 	taken     []span // as it will be
 }
 
@@ -28,11 +29,11 @@ type homecoming struct {
 // offs, in order. There is none if ok is false, or nothing to be moved.
 func (m *Image) planHome(offs []int64, taken []span) (h homecoming, ok bool) {
 	for from, to := range gaps(taken, 0, m.footerOff) {
-		h = homecoming{from: roundUp(from, SectorSize), parts: m.straysBehind(to)}
+		h = homecoming{from: roundUp(from, SectorSize), parts: m.straysBehind(to, offs)}
 		if len(h.parts) == 0 {
 			break
 		}
-		h.end = h.from + h.arrange()
+		h.end = h.from + h.arrange(m)
 		// A file gets no shorter by less than a block.
 		isAmong := len(offs) > 0 && offs[0] < to || h.end+m.blockBytes() <= to
 		if isAmong && h.end <= to {
@@ -44,28 +45,26 @@ func (m *Image) planHome(offs []int64, taken []span) (h homecoming, ok bool) {
 }
 
 // arrange says where in the place everything goes, and how much space that needs.
-func (h *homecoming) arrange() (need int64) {
+func (h *homecoming) arrange(m *Image) (need int64) {
 	need = dynHeaderSize // the place where the header stands meanwhile
 	for i := range h.parts {
 		p := &h.parts[i]
 		p.to = h.from + need
 		need += roundUp(p.end-p.off, SectorSize)
 	}
-	return need + batmapHeaderSize // behind the BAT, which comes last: no batmap
+	if h.movesBAT = h.parts[len(h.parts)-1].off == m.header.TableOffset; h.movesBAT {
+		h.batmap = m.batmapFor(int64(m.header.MaxTableEntries))
+	}
+	return need + h.batmap
 }
 
-// straysBehind is what stands behind off, in the order of the file, but for the BAT,
-// which is the last.
-func (m *Image) straysBehind(off int64) (parts []strayPart) {
+// straysBehind is what stands behind off and apart from blocks, at offs, in the order of
+// the file, but for the BAT, which is the last.
+func (m *Image) straysBehind(off int64, offs []int64) (parts []strayPart) {
 	for i, l := range m.header.Locators {
-		size := max(l.Space(), l.DataLength)
-		if m.footer.Type != Differencing || !m.holdsLocator(l) || l.DataOffset < off || size > m.footerOff-l.DataOffset {
-			continue
+		if s, ok := m.setAside(l, offs); ok && s.off >= off {
+			parts = append(parts, strayPart{span: s, set: func(h *DynamicHeader, off int64) { h.Locators[i].DataOffset = off }})
 		}
-		parts = append(parts, strayPart{
-			span: span{"a parent locator", l.DataOffset, l.DataOffset + size},
-			set:  func(h *DynamicHeader, off int64) { h.Locators[i].DataOffset = off },
-		})
 	}
 	slices.SortFunc(parts, func(x, y strayPart) int { return cmp.Compare(x.off, y.off) })
 	if m.header.TableOffset >= off {
@@ -82,13 +81,15 @@ func (h *homecoming) arrive(m *Image, taken []span) {
 	gone := map[int64]bool{}
 	for i := range h.parts {
 		p := &h.parts[i]
-		h.movesBAT = h.movesBAT || p.off == m.header.TableOffset
 		gone[p.off] = true
 		h.taken = append(h.taken, span{p.what, p.to, p.to + p.end - p.off})
 	}
-	if h.movesBAT { // and is found behind it only
+	if h.movesBAT { // and takes the batmap with it
 		for _, s := range m.batmap {
 			gone[s.off] = true
+		}
+		if m.batmap != nil {
+			h.taken = append(h.taken, span{"Xen's batmap", h.end - h.batmap, h.end})
 		}
 	}
 	for _, t := range taken {
@@ -119,8 +120,8 @@ func (c *compaction) bringHome(ctx context.Context) error {
 	if err := c.makeRoom(ctx, &h); err != nil {
 		return err
 	}
-	if c.leaf.img.batmap != nil && h.movesBAT { // it stands behind the table
-		if err := d.dropBatmap(); err != nil {
+	if h.movesBAT {
+		if err := d.clearBatmap(); err != nil { // one that can't be moved is none any more
 			return err
 		}
 	}
@@ -187,8 +188,10 @@ func (c *compaction) moveHome(change *headerChange, h *homecoming) error {
 		}
 		p.set(&change.header, p.to)
 	}
-	if err := zeroRange(f, h.end-batmapHeaderSize, batmapHeaderSize); err != nil {
-		return inPart("BAT", h.end, err)
+	if h.movesBAT {
+		if err := c.disk.moveBatmap(h.end-h.batmap, int64(c.leaf.img.header.MaxTableEntries)); err != nil {
+			return err
+		}
 	}
 	return change.apply()
 }

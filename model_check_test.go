@@ -174,7 +174,7 @@ func (c *chainMachine) askOthers(t *rapid.T, top string, asked map[string]int) {
 }
 
 // readers are those that get the chain right: see vhdtest.ForQemu, ForSevenZip and ForLibvhdi. 7-Zip looks for parents
-// in the leaf's directory. libvhdi takes the size that a disk was made with for the one that it has, and bits of a bitmap
+// in the leaf's directory, by their paths from there. libvhdi takes the size that a disk was made with for the one that it has, and bits of a bitmap
 // by whole bytes, of which only a disk without a parent is sure to have no others.
 func (c *chainMachine) readers() []vhdtest.Reader {
 	smallest, larger, apart, resized := int64(1<<30), false, false, false
@@ -184,7 +184,7 @@ func (c *chainMachine) readers() []vhdtest.Reader {
 			smallest = min(smallest, image.blockSize)
 		}
 		resized = resized || layer.Size() != image.madeSize
-		apart = apart || path.Dir(image.name) != path.Dir(c.leaf().name)
+		apart = apart || path.Dir(image.name) != path.Dir(c.leaf().name) || image.strayed && i > 0
 		if i > 0 {
 			larger = larger || layer.Size() > layer.Parent().Size()
 			layer = layer.Parent()

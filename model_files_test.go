@@ -47,7 +47,7 @@ func (c *chainMachine) requireUnchanged(t *rapid.T, but ...*modelImage) {
 // refersAnew notes that an image's reference was changed, which may be in another place now.
 func (c *chainMachine) refersAnew(t *rapid.T, image *modelImage) {
 	t.Helper()
-	image.holes, image.rearranged, image.sum = true, true, c.sum(t, image.name)
+	image.holes, image.rearranged, image.strayed, image.sum = true, true, false, c.sum(t, image.name)
 }
 
 // rename gives an image another name, maybe in another folder: its child refers to that, and nothing else changes.
@@ -119,6 +119,7 @@ func (c *chainMachine) moveOne(t *rapid.T, image *modelImage) {
 	name := c.drawNewName(t)
 	t.Logf("move %s to %s", image.name, name)
 	require.NoError(t, c.files.rename(image.name, name))
+	image.strayed = image.strayed || path.Dir(name) != path.Dir(image.name)
 	image.name = name
 }
 

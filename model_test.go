@@ -67,6 +67,7 @@ type modelImage struct {
 	holes      bool // blocks were given back: there may be gaps
 	rearranged bool // a table or a path may stand between blocks, and stays there
 	shrunk     bool // bits may be set behind the disk's end
+	strayed    bool // its path leads nowhere from its new folder, where its parent is found all the same
 }
 
 // modelFiles are how files are handled other than by the engine.
