@@ -40,7 +40,8 @@ const (
 
 // RebaseTree mends the references of all differencing disks in the folder dir and
 // the folders in it, as after their parents, or all of them, were moved. Of a disk
-// whose parent Open would find nothing is changed. Of others, the parent is the one
+// whose parent Open would find nothing is changed, even if others, who look in fewer
+// places, would not find it: Rebase is for that. Of others, the parent is the one
 // image in dir that has the identifier which they recorded. Where several have it, as
 // copies do, nobody can tell which is meant: nothing is changed, and the image is
 // reported, as is one whose parent is nowhere in dir or which is in use.
