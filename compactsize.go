@@ -2,6 +2,7 @@ package vhd
 
 import (
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -13,32 +14,40 @@ import (
 //
 // Errors are those of Compact, but for ErrReadOnly.
 func (d *Disk) CompactSize(ctx context.Context, opts CompactOptions) (int64, error) {
-	if err := d.Sync(); err != nil {
-		return 0, err
-	}
 	end, err := d.beginChange(ctx) // which a change on its way would have it see half of
 	if err != nil {
 		return 0, err
 	}
 	defer end()
+	n, err := d.compactSize(ctx, &opts)
+	for errors.Is(err, errLeafChanged) { // a Snapshot made it so
+		n, err = d.compactSize(ctx, &opts)
+	}
+	return n, d.opError(err)
+}
+
+// compactSize is CompactSize of what is the leaf when it begins.
+func (d *Disk) compactSize(ctx context.Context, opts *CompactOptions) (int64, error) {
+	if err := d.Sync(); err != nil {
+		return 0, err
+	}
 	p, err := d.planCompaction()
 	if err != nil {
-		return 0, d.opError(err)
+		return 0, err
 	}
 	all := int64(len(p.blocks)) * p.layer.img.header.BlockSize
 	for i, b := range p.blocks {
 		if err := ctx.Err(); err != nil {
-			return 0, d.opError(err)
+			return 0, err
 		}
 		if err := p.look(b); err != nil {
-			return 0, d.opError(err)
+			return 0, err
 		}
 		if opts.Progress != nil {
 			opts.Progress(int64(i+1)*p.layer.img.header.BlockSize, all)
 		}
 	}
-	n, err := p.size()
-	return n, d.opError(err)
+	return p.size()
 }
 
 // compactPlan is what a compaction would do.
@@ -78,6 +87,9 @@ func (d *Disk) planCompaction() (*compactPlan, error) {
 func (p *compactPlan) look(b placedBlock) error {
 	p.disk.mu.RLock()
 	defer p.disk.mu.RUnlock()
+	if err := p.goesOn(); err != nil {
+		return err
+	}
 	keeps := p.needs
 	if p.layer.img.footer.Type != Differencing {
 		keeps = p.hasData
@@ -87,6 +99,14 @@ func (p *compactPlan) look(b placedBlock) error {
 		p.kept = append(p.kept, b.off())
 	}
 	return err
+}
+
+// goesOn is why nothing more can be found out. The disk's lock is held.
+func (p *compactPlan) goesOn() error {
+	if p.disk.view().top().number != p.layer.number {
+		return errLeafChanged
+	}
+	return nil
 }
 
 // hasData says whether a block of a disk without a parent is more than zeros.
@@ -146,14 +166,38 @@ func (p *compactPlan) compareWindow(window int64) error {
 
 // size is that of the file when all blocks that stay have moved as far to its front
 // as they can.
-func (p *compactPlan) size() (int64, error) {
+func (p *compactPlan) size() (n int64, err error) {
+	if p.disk.syncs != nil {
+		err = p.disk.alone(func() error {
+			n, err = p.sizeAlone()
+			return err
+		})
+		return n, err
+	}
 	p.disk.mu.Lock()
 	defer p.disk.mu.Unlock()
-	m := p.layer.img
-	slices.Sort(p.kept)
-	if err := m.findBatmap(p.kept); err != nil {
+	if err := p.findBatmap(); err != nil {
 		return 0, err
 	}
+	return p.sizeAlone()
+}
+
+// findBatmap does what a writer has done: so that a block that is dropped is not taken
+// for Xen's batmap, all count.
+func (p *compactPlan) findBatmap() error {
+	offs, err := p.layer.img.blockOffs()
+	if err != nil {
+		return err
+	}
+	return p.layer.img.findBatmap(offs)
+}
+
+func (p *compactPlan) sizeAlone() (int64, error) {
+	if err := p.goesOn(); err != nil {
+		return 0, err
+	}
+	m := p.layer.img
+	slices.Sort(p.kept)
 	taken, err := m.takenByOthers(p.kept)
 	if err != nil {
 		return 0, err

@@ -49,7 +49,6 @@ type snapshot struct {
 
 // prepare checks what the caller asks for.
 func (s *snapshot) prepare() error {
-	v := s.disk.view()
 	switch {
 	case s.name == "":
 		return fmt.Errorf("%w: an image needs a name", fs.ErrInvalid)
@@ -57,8 +56,6 @@ func (s *snapshot) prepare() error {
 		return fmt.Errorf("%w: a snapshot of a disk of which nobody knows where its images are", ErrUnsupported)
 	case s.opts.Type != 0 && s.opts.Type != Differencing:
 		return fmt.Errorf("%w: a snapshot is a differencing disk, not a %v one", fs.ErrInvalid, s.opts.Type)
-	case s.opts.Size != 0 && s.opts.Size != v.size:
-		return fmt.Errorf("%w: a snapshot of %d bytes of a disk of %d", fs.ErrInvalid, s.opts.Size, v.size)
 	case s.opts.Parent != "":
 		return fmt.Errorf("%w: a snapshot's parent is the disk's leaf", fs.ErrInvalid)
 	}
@@ -66,7 +63,16 @@ func (s *snapshot) prepare() error {
 		return err
 	}
 	s.opts.Options = s.disk.opts
-	s.image = newImage{diskType: Differencing, size: v.size, blockSize: s.opts.BlockSize, id: s.opts.ID, time: s.opts.Time}
+	return s.shape()
+}
+
+// shape makes the new image one of the disk's size, as it is by now.
+func (s *snapshot) shape() error {
+	size := s.disk.view().size
+	if s.opts.Size != 0 && s.opts.Size != size {
+		return fmt.Errorf("%w: a snapshot of %d bytes of a disk of %d", fs.ErrInvalid, s.opts.Size, size)
+	}
+	s.image = newImage{diskType: Differencing, size: size, blockSize: s.opts.BlockSize, id: s.opts.ID, time: s.opts.Time}
 	if err := s.image.fillIn(); err != nil {
 		return err
 	}
@@ -97,6 +103,9 @@ func (s *snapshot) take() error {
 func (s *snapshot) takeAlone() error {
 	d := s.disk
 	if err := s.fits(); err != nil { // there may have been another snapshot meanwhile
+		return inFile(s.name, err)
+	}
+	if err := s.shape(); err != nil { // or a Resize
 		return inFile(s.name, err)
 	}
 	if err := d.settle(); err != nil {

@@ -429,3 +429,64 @@ func TestADeltaKeepsItsBaseBesideASnapshot(t *testing.T) {
 type writerFunc func(p []byte) (int, error)
 
 func (w writerFunc) Write(p []byte) (int, error) { return w(p) }
+
+// A Resize may come between what a Snapshot checks and what it makes. Its image has the size that the disk has.
+func TestASnapshotBesideAResizeHasTheSizeOfTheDisk(t *testing.T) {
+	mem := vhdtest.NewMemFS()
+	storage := vhdtest.NewCrashFS(mem, vhdtest.CrashOptions{})
+	disk, err := vhd.Create("disk.vhd", vhd.CreateOptions{Options: vhd.Options{FS: storage}, Size: 1 << 20, BlockSize: 4096})
+	require.NoError(t, err)
+	_, err = disk.WriteAt(fill(1, 512), 0)
+	require.NoError(t, err)
+	resized := make(chan error, 1)
+	var once sync.Once
+	storage.OnOp = func(op vhdtest.Op) {
+		if op.Kind != vhdtest.OpSync {
+			return
+		}
+		once.Do(func() {
+			go func() { resized <- disk.Resize(t.Context(), 2<<20, vhd.ResizeOptions{}) }()
+		})
+		time.Sleep(5 * time.Millisecond) // who waits for so long comes between the two steps of a Snapshot
+	}
+	require.NoError(t, disk.Sync())
+	require.NoError(t, disk.Snapshot("leaf.vhd", vhd.CreateOptions{}))
+	require.NoError(t, <-resized)
+	_, err = disk.WriteAt(fill(2, 512), 2<<20-512)
+	require.NoError(t, err)
+	require.NoError(t, disk.Close())
+	disk, err = vhd.Open("leaf.vhd", &vhd.Options{FS: storage})
+	require.NoError(t, err)
+	require.EqualValues(t, 2<<20, disk.Size())
+	p := make([]byte, 512)
+	_, err = disk.ReadAt(p, 2<<20-512)
+	require.NoError(t, err)
+	require.Equal(t, fill(2, 512), p)
+	require.NoError(t, disk.Close())
+}
+
+// What a compaction would leave is asked of one leaf, even if there is another by the end.
+func TestCompactSizeBesideASnapshotIsThatOfOneLeaf(t *testing.T) {
+	mem := vhdtest.NewMemFS()
+	disk, err := vhd.Create("disk.vhd", vhd.CreateOptions{Options: vhd.Options{FS: mem}, Size: 64 << 10, BlockSize: 4096})
+	require.NoError(t, err)
+	require.NoError(t, disk.Close())
+	disk, err = vhd.Create("child.vhd", vhd.CreateOptions{Options: vhd.Options{FS: mem}, Parent: "disk.vhd", BlockSize: 4096})
+	require.NoError(t, err)
+	_, err = disk.WriteAt(fill(1, 32<<10), 0)
+	require.NoError(t, err)
+	var once sync.Once
+	size, err := disk.CompactSize(t.Context(), vhd.CompactOptions{Progress: func(int64, int64) {
+		once.Do(func() {
+			require.NoError(t, disk.Snapshot("leaf.vhd", vhd.CreateOptions{}))
+			_, err := disk.WriteAt(fill(2, 16<<10), 0)
+			require.NoError(t, err)
+		})
+	}})
+	require.NoError(t, err)
+	require.NoError(t, disk.Compact(t.Context(), vhd.CompactOptions{}))
+	require.NoError(t, disk.Close())
+	leaf, err := mem.ReadFile("leaf.vhd")
+	require.NoError(t, err)
+	require.EqualValues(t, len(leaf), size)
+}
