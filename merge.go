@@ -60,14 +60,7 @@ type MergeOptions struct {
 // Output is possible: else it is ErrUnsupported, as are images with a saved state whose
 // size has to change.
 func (d *Disk) Merge(ctx context.Context, from, into int, opts MergeOptions) error {
-	if opts.Output != "" {
-		v := d.view()
-		if err := d.mayMerge(v, from, into, &opts); err != nil {
-			return err
-		}
-		return d.opError(d.mergeToFile(ctx, v, from, into, &opts))
-	}
-	end, err := d.beginChange(ctx)
+	end, err := d.beginChange(ctx) // what a merge writes to images meanwhile must not show in a new one
 	if err != nil {
 		return err
 	}
@@ -75,6 +68,9 @@ func (d *Disk) Merge(ctx context.Context, from, into int, opts MergeOptions) err
 	v := d.view()
 	if err := d.mayMerge(v, from, into, &opts); err != nil {
 		return err
+	}
+	if opts.Output != "" {
+		return d.opError(d.mergeToFile(ctx, v, from, into, &opts))
 	}
 	m := merge{disk: d, opts: &opts, from: v.chain[from], into: v.chain[into], size: v.at(from).img.footer.CurrentSize}
 	return d.opError(m.run(ctx))

@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-vhd/vhd"
+	"github.com/go-vhd/vhd/internal/vhdtest"
 )
 
 // stampedChain is a chain of six images, the first of which has a stamp in each sector and
@@ -126,4 +128,43 @@ func TestAnExportGoesOnBesideAMerge(t *testing.T) {
 	_, err = disk.Export(t.Context(), w, vhd.ExportOptions{})
 	require.NoError(t, err)
 	requireSameBytes(t, content, got.Bytes(), 0)
+}
+
+// What one merge writes to the images that it merges is not theirs until it ends, so another into a new file has none of it.
+func TestAMergeIntoANewFileHasNothingOfOneOnItsWay(t *testing.T) {
+	mem := vhdtest.NewMemFS()
+	opts := vhd.CreateOptions{Options: vhd.Options{FS: mem}, Size: 8 << 20, BlockSize: 4096}
+	disk, err := vhd.Create("base.vhd", opts)
+	require.NoError(t, err)
+	_, err = disk.WriteAt(fill(9, 8<<20), 0)
+	require.NoError(t, err)
+	require.NoError(t, disk.Snapshot("low.vhd", vhd.CreateOptions{BlockSize: 4096}))
+	require.NoError(t, disk.Snapshot("high.vhd", vhd.CreateOptions{BlockSize: 4096}))
+	_, err = disk.WriteAt(fill(1, 8<<20), 0)
+	require.NoError(t, err)
+	require.NoError(t, disk.Snapshot("leaf.vhd", vhd.CreateOptions{BlockSize: 4096}))
+	merged := make(chan error, 1)
+	var once sync.Once
+	require.NoError(t, disk.Merge(t.Context(), 1, 3, vhd.MergeOptions{Progress: func(int64, int64) {
+		once.Do(func() {
+			go func() { merged <- disk.Merge(t.Context(), 2, 3, vhd.MergeOptions{Output: "new.vhd"}) }()
+			select {
+			case err := <-merged:
+				merged <- err
+			case <-time.After(100 * time.Millisecond): // it waits
+			}
+		})
+	}}))
+	if err := <-merged; err != nil {
+		require.ErrorIs(t, err, fs.ErrInvalid, "by then there are not so many images")
+	} else {
+		other, err := vhd.Open("new.vhd", &vhd.Options{FS: mem})
+		require.NoError(t, err)
+		p := make([]byte, 8<<20)
+		_, err = other.ReadAt(p, 0)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(fill(9, int64(len(p))), p), "it has what only high.vhd had")
+		require.NoError(t, other.Close())
+	}
+	require.NoError(t, disk.Close())
 }
