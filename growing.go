@@ -16,6 +16,10 @@ import (
 // The size of a VHD is a multiple of 512, or one byte less.
 const maxGrowingExponent = 52
 
+// maxGrown is the largest fixed disk that another can become: beyond, no size of a file
+// would tell where its footer was.
+const maxGrown = SectorSize << (maxGrowingExponent - 1)
+
 // growingSize is the size, of more than n bytes, that a file gets which grows from
 // oldSize.
 func growingSize(oldSize, n int64) int64 {

@@ -29,7 +29,7 @@ type RebaseTreeOptions struct {
 type Rebased struct {
 	Name   string // of the image
 	Parent string // the name under which its parent was found; empty: it was not
-	Err    error  // why the image does not refer to it now; nil: it does, or would but for a dry run
+	Err    error  // why the image does not refer to it now; nil: it does, or would but for a dry run, which does not try whether it can be written
 }
 
 // The bounds of a tree.

@@ -107,17 +107,28 @@ func (r *renaming) run() error {
 }
 
 // settle has an image refer to its parent as it is to in the end.
-func (r *renaming) settle(c *referrer) (err error) {
+func (r *renaming) settle(c *referrer) error {
 	if *c.latter == *c.both {
 		return nil
 	}
-	if errors.Is(c.disk.usable(), ErrClosed) { // it is the image, which has been closed to be renamed
-		c.found.name = r.new
-		if c.disk, err = c.found.openAlone(r.opts.Options, c.parent); err != nil {
-			return inFile(r.new, err)
-		}
+	if err := r.reopen(c, r.new); err != nil {
+		return err
 	}
 	return c.disk.refer(c.latter)
+}
+
+// reopen opens the image again, which is called name by now, if it has been closed to be
+// renamed.
+func (r *renaming) reopen(c *referrer, name string) error {
+	if !errors.Is(c.disk.usable(), ErrClosed) {
+		return nil
+	}
+	c.found.name = name
+	again, err := c.found.openAlone(r.opts.Options, c.parent)
+	if err == nil {
+		c.disk = again
+	}
+	return inFile(name, err)
 }
 
 // enter finds out where the image is and goes, and locks it.
@@ -381,7 +392,11 @@ func (r *renaming) announce() error {
 func (r *renaming) takeBack() error {
 	var err error
 	for _, c := range r.all() {
-		if c.changed && c.disk.usable() == nil {
+		if !c.changed {
+			continue
+		}
+		reopened := r.reopen(c, c.found.name)
+		if err = joined(err, reopened); reopened == nil && c.disk.usable() == nil {
 			err = joined(err, c.disk.refer(c.former))
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"math"
 )
 
 // resizing is a change of a disk's size on its way. The size counts that stands
@@ -70,7 +69,7 @@ func (r *resizing) check() error {
 	f := v.top().img.footer
 	limit := int64(MaxDynamicSize)
 	if f.Type == Fixed {
-		limit = math.MaxInt64 - 2*footerSize
+		limit = maxGrown
 	}
 	switch {
 	case r.to <= 0 || r.to%SectorSize != 0:

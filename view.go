@@ -130,7 +130,10 @@ func (d *Disk) replaceLayers(from, into int, l *layer, w *leaf) (gone []*layer) 
 		gone = append(gone, before.at(depth))
 	}
 	after.setChain(slices.Concat(before.chain[:from], []int32{l.number}, before.chain[into+1:]))
-	after.leaf, after.windows = w, newWindowTable(after.size)
+	after.leaf, after.windows = w, nil
+	if after.top().table != nil {
+		after.windows = newWindowTable(after.size)
+	}
 	d.current.Store(&after)
 	d.reuses.Add(1)
 	return gone

@@ -191,10 +191,13 @@ func createLike(temp, target string) (*os.File, error) {
 		return os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, newFile)
 	}
 	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, old.Mode().Perm()&newFile|0o200)
-	if err == nil {
-		err = f.Chmod(old.Mode().Perm())
+	if err != nil {
+		return nil, err
 	}
-	return f, err
+	if err := f.Chmod(old.Mode().Perm()); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(temp))
+	}
+	return f, nil
 }
 
 // writeExport makes a file of what the disk is exported as, to which place gives its
