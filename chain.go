@@ -341,13 +341,12 @@ var errNotRegular = fmt.Errorf("%w: it is not a regular file", ErrUnsupported)
 // now.
 func (c *chain) isStill(fsys FS, name string, l *link) (fs.FileInfo, error) {
 	s, ok := fsys.(statter)
-	isOS := os.SameFile(l.info, l.info) // of other files SameFile knows nothing
-	if !ok || !isOS || c.opts.Lock == LockNone {
+	if !ok || c.opts.Lock == LockNone {
 		return l.info, nil
 	}
 	now, err := s.Stat(name)
-	if err == nil && !os.SameFile(now, l.info) {
-		err = fmt.Errorf("%w: it was replaced while it was opened", ErrLocked)
+	if err == nil && areTwoFiles(l.info, now) {
+		err = errReplaced
 	}
 	return now, err
 }

@@ -247,7 +247,7 @@ func (c *creation) openMade() (link, error) {
 	leaf := chain{opts: &c.opts.Options}
 	l, err := leaf.openLeaf(c.name)
 	if err == nil && l.img.footer.ID != c.image.id {
-		err = joined(fmt.Errorf("%w: it was replaced while it was made", ErrLocked), closeFile(l.file))
+		err = joined(errReplaced, closeFile(l.file))
 	}
 	return l, err
 }

@@ -140,6 +140,13 @@ func (d *Disk) checkRoom(name string, n int64) error {
 	return inFile(name, fmt.Errorf("%w: %d bytes are needed, and %d are free", ErrNoSpace, n, free))
 }
 
+// areTwoFiles says that what is known of one file and of another is not of one and the
+// same. Only files of the operating system's can be told apart.
+func areTwoFiles(a, b fs.FileInfo) bool { return os.SameFile(a, a) && !os.SameFile(a, b) }
+
+// errReplaced is of a name that stands for another file than before.
+var errReplaced = fmt.Errorf("%w: it was replaced", ErrLocked)
+
 // removeFile closes and removes an image that nothing leads to any more, unless its
 // name stands for another file by now.
 func (d *Disk) removeFile(l *layer) error {
@@ -148,9 +155,9 @@ func (d *Disk) removeFile(l *layer) error {
 		return err
 	}
 	dir := d.directoryOf(l)
-	if s, ok := dir.fs.(statter); ok && os.SameFile(own, own) {
+	if s, ok := dir.fs.(statter); ok {
 		now, err := s.Stat(dir.name)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, own) {
+		if errors.Is(err, fs.ErrNotExist) || err == nil && areTwoFiles(own, now) {
 			return nil
 		}
 	}

@@ -252,7 +252,7 @@ func (t *treeRebase) relink(child, parent *kin) error {
 	}
 	c.links = append(c.links, &l)
 	if l.img.footer.ID != parent.id {
-		return inFile(parent.name, fmt.Errorf("%w: it was replaced", ErrLocked))
+		return inFile(parent.name, errReplaced)
 	}
 	p, err := newParentOf(child.name, parent.name, parent.id, child.recordedOf(parent.id).modified, &t.opts.Options)
 	if err != nil || t.opts.DryRun {

@@ -1,8 +1,6 @@
 package vhd
 
 import (
-	"fmt"
-	"os"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,9 +62,8 @@ func (k *kin) diskOf(c *chain, parent uuid.UUID) (*Disk, error) {
 	if err := l.img.settleTwin(parent); err != nil {
 		return nil, err
 	}
-	isOS := os.SameFile(l.info, l.info) // of other files SameFile knows nothing
-	if isOS && !os.SameFile(l.info, k.info) || l.img.header.ParentID != k.recordedOf(parent).id {
-		return nil, fmt.Errorf("%w: it was replaced", ErrLocked)
+	if areTwoFiles(l.info, k.info) || l.img.header.ParentID != k.recordedOf(parent).id {
+		return nil, errReplaced
 	}
 	return c.disk()
 }

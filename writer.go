@@ -2,8 +2,6 @@ package vhd
 
 import (
 	"errors"
-	"fmt"
-	"os"
 )
 
 // lowerWriter writes an image of the chain that is not the leaf, as the leaf of a
@@ -75,9 +73,8 @@ func (v *view) isSame(l *layer, again *link) error {
 	if err != nil {
 		return err
 	}
-	isOS := os.SameFile(info, info) // of other files SameFile knows nothing
-	if again.img.footer.ID != l.img.footer.ID || isOS && !os.SameFile(info, again.info) {
-		return fmt.Errorf("%w: it was replaced", ErrLocked)
+	if again.img.footer.ID != l.img.footer.ID || areTwoFiles(info, again.info) {
+		return errReplaced
 	}
 	return nil
 }
