@@ -198,6 +198,24 @@ func (l *layer) readData(p []byte, off int64) error {
 	return inFile(l.img.name, inPart("data", off, readFull(l.data, p, off)))
 }
 
+// firstData finds the first byte of the layer's file that is not zero, between off and
+// end. What is a hole in the file is not read; buf is for the rest.
+func (l *layer) firstData(buf []byte, off, end int64) (at int64, found bool, err error) {
+	for from, to := range dataOf(l.data, off, end) {
+		for from < to {
+			p := buf[:min(to-from, int64(len(buf)), int64(len(zeroBytes)))]
+			if err := l.readData(p, from); err != nil {
+				return 0, false, err
+			}
+			if !isZero(p) {
+				return from + int64(slices.IndexFunc(p, func(b byte) bool { return b != 0 })), true, nil
+			}
+			from += int64(len(p))
+		}
+	}
+	return 0, false, nil
+}
+
 // hideFooter makes what is behind the data of an image read as zeros where its
 // last sector is cut off within: there, the footer follows at once.
 func (l *layer) hideFooter() {

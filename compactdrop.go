@@ -150,17 +150,8 @@ func (c *comparison) isZeros(l *layer, block, off int64, bitmap []byte) (bool, e
 	off += l.img.bitmapArea
 	for first, n := range presentRuns(bitmap, l.img.sectorsOnDisk(block)) {
 		end := min(off+(first+n)*SectorSize, l.img.footerOff) // the last block may be cut off
-		for from, to := range dataOf(l.data, off+first*SectorSize, end) {
-			for from < to {
-				p := c.buf[:min(to-from, int64(len(zeroBytes)))]
-				if err := l.readData(p, from); err != nil {
-					return false, err
-				}
-				if !isZero(p) {
-					return false, nil
-				}
-				from += int64(len(p))
-			}
+		if _, found, err := l.firstData(c.buf, off+first*SectorSize, end); found || err != nil {
+			return false, err
 		}
 	}
 	return true, nil

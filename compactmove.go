@@ -32,11 +32,7 @@ func (c *compaction) takeStock() ([]placedBlock, error) {
 	s.freeSlots = w.img.slotsInFront(offs, taken)
 	s.fresh, s.reserved, s.junkEnd = max(s.fresh, w.space.fresh), w.space.reserved, w.space.junkEnd
 	w.space = s
-	blocks := make([]placedBlock, 0, len(offs))
-	err = w.img.eachBlock(func(block int64, e batEntry) error {
-		blocks = append(blocks, placeBlock(block, e))
-		return nil
-	})
+	blocks, err := w.img.placedBlocks(w.img.mostBlocks())
 	slices.Sort(blocks)
 	return blocks, err
 }

@@ -69,18 +69,9 @@ func (d *Disk) planCompaction() (*compactPlan, error) {
 	if err := d.canCompact(v); err != nil {
 		return nil, err
 	}
-	p := &compactPlan{disk: d, layer: v.top(), comparison: newComparison(), window: -1}
-	most := p.layer.img.mostBlocks()
-	err := p.layer.img.eachBlock(func(block int64, e batEntry) error {
-		if _, err := p.layer.img.blockOff(block, e); err != nil {
-			return err
-		}
-		if p.blocks = append(p.blocks, placeBlock(block, e)); int64(len(p.blocks)) > most {
-			return p.layer.img.corruptEntry(block, e, "fewer blocks: they overlap")
-		}
-		return nil
-	})
-	return p, err
+	m := v.top().img
+	blocks, err := m.placedBlocks(m.mostBlocks())
+	return &compactPlan{disk: d, layer: v.top(), blocks: blocks, comparison: newComparison(), window: -1}, err
 }
 
 // look finds out whether a block has to stay.

@@ -155,15 +155,7 @@ func (r *repairing) mendedCopy(m *Image, codes map[string]bool) (off int64) {
 // places of their own: of two that overlap, the one behind. A *FormatError says
 // that they are too many, or that one can't be read.
 func (r *repairing) blocksToMove(m *Image) (offs []int64, moved []placedBlock, err error) {
-	var blocks []placedBlock
-	most := m.mostBlocks() + maxMoved
-	err = m.eachBlock(func(block int64, e batEntry) error {
-		if blocks = append(blocks, placeBlock(block, e)); int64(len(blocks)) > most {
-			return m.corruptEntry(block, e, "fewer blocks: they overlap")
-		}
-		_, err := m.blockOff(block, e)
-		return err
-	})
+	blocks, err := m.placedBlocks(m.mostBlocks() + maxMoved)
 	slices.Sort(blocks)
 	end := int64(0)
 	for _, b := range blocks {

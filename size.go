@@ -1,7 +1,6 @@
 package vhd
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -174,20 +173,16 @@ func (r *resizing) checkLoss(ctx context.Context) error {
 // checkLossIn looks at n bytes at off of the disk, which a layer has at fileOff.
 func (r *resizing) checkLossIn(ctx context.Context, l *layer, off, fileOff, n int64) error {
 	buf := make([]byte, len(zeroBytes))
-	for from, to := range dataOf(l.data, fileOff, fileOff+n) {
-		for from < to {
-			p := buf[:min(to-from, int64(len(buf)))]
-			if err := l.readData(p, from); err != nil {
-				return err
-			}
-			if !isZero(p) {
-				at := off + from - fileOff + int64(bytes.IndexFunc(p, func(c rune) bool { return c != 0 }))
-				return fmt.Errorf("%w: the first byte that is not zero is at %d of the disk, and the new size is %d", ErrDataLoss, at, r.to)
-			}
-			from += int64(len(p))
-			if err := ctx.Err(); err != nil {
-				return err
-			}
+	for piece := fileOff; piece < fileOff+n; piece += windowSize {
+		at, found, err := l.firstData(buf, piece, min(piece+windowSize, fileOff+n))
+		if err != nil {
+			return err
+		}
+		if found {
+			return fmt.Errorf("%w: the first byte that is not zero is at %d of the disk, and the new size is %d", ErrDataLoss, off+at-fileOff, r.to)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -178,18 +178,30 @@ func gaps(taken []span, from, to int64) iter.Seq2[int64, int64] {
 
 // blockOffs are the offsets of all blocks, in order.
 func (m *Image) blockOffs() ([]int64, error) {
-	var offs []int64
-	most := m.mostBlocks()
-	err := m.eachBlock(func(block int64, e batEntry) error {
-		off, err := m.blockOff(block, e)
-		if err == nil && int64(len(offs)) >= most {
-			err = m.corruptEntry(block, e, "fewer blocks: they overlap")
-		}
-		offs = append(offs, off)
-		return err
-	})
+	blocks, err := m.placedBlocks(m.mostBlocks())
+	offs := make([]int64, len(blocks))
+	for i, b := range blocks {
+		offs[i] = b.off()
+	}
 	slices.Sort(offs)
 	return offs, err
+}
+
+// placedBlocks are all blocks with their places, in the order of the BAT, as it is on
+// disk. A *FormatError says that one can't be where the BAT has it, or that they are more
+// than most; those up to it come with the error.
+func (m *Image) placedBlocks(most int64) (blocks []placedBlock, err error) {
+	err = m.eachBlock(func(block int64, e batEntry) error {
+		if int64(len(blocks)) >= most {
+			return m.corruptEntry(block, e, "fewer blocks: they overlap")
+		}
+		_, err := m.blockOff(block, e)
+		if err == nil {
+			blocks = append(blocks, placeBlock(block, e))
+		}
+		return err
+	})
+	return blocks, err
 }
 
 // mostBlocks is how many blocks can be in the file without overlapping, and so
