@@ -48,8 +48,8 @@ type RepairStep struct {
 // nothing is to be done is not written to, and there is no undo file.
 //
 // It may be stopped at any moment, by ctx, an error, or a loss of power: what
-// could be read still can, and another repair does the rest. What was done by
-// then is in the undo file.
+// could be read still can, and another repair does the rest. Once there is an undo file
+// the report comes with the error, and has its name: what was done by then is in it.
 //
 // The image is locked as by a writer. Errors are those of Check, one that checks the
 // parents too where a parent is looked for; an undo file that exists already is
@@ -59,10 +59,7 @@ func Repair(ctx context.Context, name string, opts RepairOptions) (*Report, erro
 	r := repairing{ctx: ctx, name: name, opts: &opts, chain: chain{opts: &opts.Options}}
 	defer r.chain.close()
 	report, err := r.run()
-	if err != nil {
-		return nil, inFile(name, err)
-	}
-	return report, nil
+	return report, inFile(name, err)
 }
 
 // repairing is a repair under way.
@@ -98,7 +95,9 @@ func (r *repairing) run() (*Report, error) {
 	if r.opts.DryRun || len(r.file.changes) == 0 {
 		return report, nil
 	}
-	report.Undo, err = r.do(leaf)
+	if report.Undo, err = r.do(leaf); err != nil && report.Undo == "" {
+		return nil, err
+	}
 	return report, err
 }
 
@@ -166,7 +165,7 @@ func (r *repairing) progress(done int64) {
 }
 
 // do does to the file what was done to the overlay, once the undo file is there.
-// It returns the name of that.
+// It returns the name of that, if there is one.
 func (r *repairing) do(leaf link) (string, error) {
 	r.total += r.file.total()
 	u, err := undoOf(r.file)
@@ -185,7 +184,7 @@ func (r *repairing) do(leaf link) (string, error) {
 			err = c.changeTo(leaf.file, r.goOn)
 		}
 		if err != nil {
-			return "", fmt.Errorf("%w; %s can take back what was done by then, and another repair does the rest", err, undo)
+			return undo, fmt.Errorf("%w; %s can take back what was done by then, and another repair does the rest", err, undo)
 		}
 	}
 	return undo, nil

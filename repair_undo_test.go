@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"math"
+	"path"
 	"slices"
 	"testing"
 
@@ -284,5 +285,26 @@ func TestARepairThatEndsBeforeItChangesAnythingLeavesNoUndoFile(t *testing.T) {
 	_, err := vhd.Repair(ctx, repaired, repairOptions(storage))
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, []string{"disk.vhd"}, namesIn(t, storage, "d"))
+	requireBytes(t, file, mustReadFile(t, storage.Live(), repaired))
+}
+
+// What ended on its way names the undo file, which takes back what was done by then.
+func TestARepairThatEndsOnItsWayTellsOfTheUndoFile(t *testing.T) {
+	file := manyFlaws(t)
+	storage := vhdtest.NewCrashFS(putDisk(t, file), vhdtest.CrashOptions{})
+	ctx, end := context.WithCancel(t.Context())
+	storage.OnOp = func(op vhdtest.Op) {
+		if op.Kind == vhdtest.OpWrite && op.Name == repaired {
+			end()
+		}
+	}
+	opts := repairOptions(storage)
+	report, err := vhd.Repair(ctx, repaired, opts)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotNil(t, report)
+	require.Contains(t, namesIn(t, storage, "d"), path.Base(report.Undo))
+	require.False(t, bytes.Equal(file, mustReadFile(t, storage.Live(), repaired)), "nothing was done that could be taken back")
+	opts.Undo = report.Undo
+	require.NoError(t, vhd.UndoRepair(t.Context(), repaired, opts))
 	requireBytes(t, file, mustReadFile(t, storage.Live(), repaired))
 }

@@ -84,6 +84,9 @@ func repairOne(ctx context.Context, a *app, flags *repairFlags, name string, std
 	report, err := vhd.Repair(ctx, name, vhd.RepairOptions{Options: a.options(), DryRun: flags.dryRun, Undo: flags.undo, Progress: progress})
 	if err != nil {
 		r.fail(adviseFormat(name, flags.orInterrupted(name, err, "what could be read still can, and repairing again does the rest")))
+		if report != nil { // it ended on its way
+			r.Undo, r.Changed = report.Undo, true
+		}
 		return r
 	}
 	r.take(report)
