@@ -64,17 +64,21 @@ func compactFile(ctx context.Context, a *app, flags *workFlags, name string, std
 	if flags.dryRun {
 		c.After, err = d.CompactSize(ctx, how)
 	} else {
-		own := heldByLeaf(d)
+		own := heldByLeaf(ctx, d)
 		err = d.Compact(ctx, how)
 		c.After = leaf.FileSize()
-		c.Changed = c.After != c.Before || heldByLeaf(d) != own
+		c.Changed = c.After != c.Before || heldByLeaf(ctx, d) != own
 	}
 	return c, flags.orInterrupted(name, err, "it reads as before, and compacting again does the rest")
 }
 
-// heldByLeaf is how many bytes of the disk the leaf has itself.
-func heldByLeaf(d *vhd.Disk) (n int64) {
+// heldByLeaf is how many bytes of the disk the leaf has itself. What can't be told, since
+// an image is damaged, does not count, and the end of ctx ends the count.
+func heldByLeaf(ctx context.Context, d *vhd.Disk) (n int64) {
 	for e, err := range d.Extents(0, d.Size()) {
+		if ctx.Err() != nil {
+			break
+		}
 		if err == nil && e.Depth == 0 {
 			n += e.Length
 		}

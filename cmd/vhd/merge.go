@@ -94,8 +94,8 @@ func mergeFile(ctx context.Context, a *app, flags *mergeFlags, name string, stde
 	before := chainNames(d)
 	m = merged{outcome: flags.outcomeOf(name), Merged: before[from:into], Into: before[into], To: flags.to, Chain: before}
 	for e, err := range d.ChangedExtents(from, into, 0, d.Size()) {
-		if err != nil {
-			return m, err
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return m, flags.orInterrupted(name, err, "nothing was changed")
 		}
 		m.Bytes += e.Length
 	}

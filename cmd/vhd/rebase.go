@@ -118,9 +118,9 @@ func (r *rebased) rebase(ctx context.Context, d *vhd.Disk, flags *rebaseFlags, s
 	}
 	plan, err := d.PlanRebase(ctx, flags.parent, looked)
 	if err == nil && !flags.dryRun {
-		before := heldByLeaf(d)
+		before := heldByLeaf(ctx, d)
 		err = d.RebaseContext(ctx, flags.parent, opts)
-		plan.Copied = heldByLeaf(d) - before
+		plan.Copied = heldByLeaf(ctx, d) - before
 	}
 	r.ParentID, r.Bytes = plan.ParentID.String(), plan.Copied
 	for _, ref := range plan.Refs {
