@@ -30,7 +30,9 @@ type CompactOptions struct {
 //
 // Others may use the disk meanwhile. Writes, and reads of parts of the disk that
 // were not read lately, wait while one block is looked at or moved, or 2 MiB of a
-// larger one in a differencing disk. Where they write, the file may be larger in the
+// larger one in a differencing disk. If something has to go to the front, they wait once for
+// all blocks that are in its place: as much as the table and the paths take, rounded up to
+// blocks. Where they write, the file may be larger in the
 // end than it need be. A Snapshot ends it, without an error: the image that was the
 // leaf is not written to any more.
 //

@@ -39,7 +39,9 @@ type RebaseOptions struct {
 // beforehand what there is to be copied.
 //
 // The parent's name is as for [Create], and its parents are found as there. Others
-// may use the disk meanwhile; writes wait while a piece of 2 MiB is compared.
+// may use the disk meanwhile; writes wait while a piece of 2 MiB is compared. A
+// [Disk.Snapshot] meanwhile ends it: the image that was the leaf is not written to any more,
+// and the error matches [fs.ErrInvalid].
 // Locators whose kind is unknown here stay as they are, those that name a path are
 // written anew, elsewhere in the file if they are longer.
 //
@@ -237,9 +239,6 @@ func (r *rebase) watch() error {
 	defer d.mu.Unlock()
 	if err := r.goesOn(); err != nil {
 		return err
-	}
-	if r.view.leaf.shrunk != nil {
-		return fmt.Errorf("%w: it gets another parent already", ErrLocked)
 	}
 	r.view.leaf.shrunk = map[int64]bool{}
 	return nil
@@ -480,11 +479,9 @@ func (r *rebase) changeAlone() error {
 	if err := r.goesOn(); err != nil {
 		return err
 	}
-	if r.view.leaf.shrunk != nil {
-		for _, window := range r.windowsOfShrunk() {
-			if err := r.copyWindow(window); err != nil {
-				return err
-			}
+	for _, window := range r.windowsOfShrunk() { // if sectors are copied at all
+		if err := r.copyWindow(window); err != nil {
+			return err
 		}
 	}
 	c, err := r.disk.newHeaderChange()

@@ -41,8 +41,11 @@ type RenameOptions struct {
 // Nobody may use the image and its children meanwhile: ErrLocked. Whatever ends the
 // work, the image is there under the one name or the other, or, where files can have
 // two, under both, and the children find it. After an error before the image has its
-// new name all is as it was. A child on another volume of Windows is ErrUnsupported. The end of ctx
+// new name all is as it was. An image that is a symbolic link, and a child on another
+// volume of Windows, is ErrUnsupported; an empty name, [fs.ErrInvalid]. The end of ctx
 // ends it before the image is renamed, with ctx's error.
+//
+// All children are open at once while it works.
 func Rename(ctx context.Context, oldname, newname string, opts RenameOptions) (children []string, err error) {
 	opts.MapPath = nil
 	r := renaming{ctx: ctx, opts: opts, old: oldname, new: newname}

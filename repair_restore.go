@@ -30,7 +30,7 @@ func UndoRepair(ctx context.Context, name string, opts RepairOptions) error {
 	r := repairing{ctx: ctx, name: name, opts: &opts, chain: chain{opts: &opts.Options}}
 	defer r.chain.close()
 	u := restoring{repairing: &r, buf: make([]byte, maxUndoRun*SectorSize)}
-	return inFile(name, u.run())
+	return inFile(name, u.checkAndRestore())
 }
 
 // restoring is an undo under way.
@@ -42,10 +42,10 @@ type restoring struct {
 	before, least, most int64 // sizes of the image
 	versions            []undoVersion
 
-	file  File // the image
-	size  int64
-	buf   []byte // of a run
-	found []byte // what the image has there
+	target File // the image's file, to which nothing is laid over
+	size   int64
+	buf    []byte // of a run
+	found  []byte // what the image has there
 }
 
 // undoRun is a run of sectors as they were.
@@ -55,12 +55,12 @@ type undoRun struct {
 	p        []byte
 }
 
-func (u *restoring) run() error {
+func (u *restoring) checkAndRestore() error {
 	leaf, err := u.open()
 	if err != nil {
 		return err
 	}
-	u.file, u.size = leaf.file, leaf.info.Size()
+	u.target, u.size = leaf.file, leaf.info.Size()
 	if err := u.openUndo(); err != nil {
 		return &FileError{u.opts.Undo, err}
 	}
@@ -286,7 +286,7 @@ func (u *restoring) verify() error {
 		if err := u.ctx.Err(); err != nil {
 			return err
 		}
-		if err := readPadded(u.file, p, off, u.size); err != nil {
+		if err := readPadded(u.target, p, off, u.size); err != nil {
 			return err
 		}
 		for at := 0; at < len(p); at += SectorSize {
@@ -304,7 +304,7 @@ func (u *restoring) now(run undoRun) ([]byte, error) {
 		u.found = make([]byte, len(u.buf))
 	}
 	p := u.found[:len(run.p)]
-	return p, readPadded(u.file, p, run.off, u.size)
+	return p, readPadded(u.target, p, run.off, u.size)
 }
 
 // isVersion says whether a sector may hold what it does, when the repair or an
@@ -321,7 +321,7 @@ func (u *restoring) isVersion(off int64, sector []byte) bool {
 type formerImage struct{ *restoring }
 
 func (u formerImage) ReadAt(p []byte, off int64) (int, error) {
-	if err := readPadded(u.file, p, off, u.size); err != nil {
+	if err := readPadded(u.target, p, off, u.size); err != nil {
 		return 0, err
 	}
 	end := off + int64(len(p))
@@ -380,23 +380,23 @@ func (u *restoring) restore() error {
 		if bytes.Equal(now, run.p) {
 			return nil
 		}
-		_, err = writeFull(u.file, run.p, run.off)
+		_, err = writeFull(u.target, run.p, run.off)
 		return inPart(inFileItself, run.off, err)
 	})
 	if err != nil {
 		return err
 	}
-	info, err := u.file.Stat()
+	info, err := u.target.Stat()
 	if err != nil {
 		return err
 	}
 	if info.Size() != u.before {
-		if err := u.file.Sync(); err != nil {
+		if err := u.target.Sync(); err != nil {
 			return err
 		}
-		if err := u.file.Truncate(u.before); err != nil {
+		if err := u.target.Truncate(u.before); err != nil {
 			return err
 		}
 	}
-	return u.file.Sync()
+	return u.target.Sync()
 }

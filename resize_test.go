@@ -210,6 +210,7 @@ func TestResizeSaysWhatItCanNotDo(t *testing.T) {
 		{"half a sector", vhdtest.NewDynamic(4 << 20), writable, 4<<20 + 256, fs.ErrInvalid},
 		{"more than Windows takes", vhdtest.NewDynamic(4 << 20), writable, vhd.MaxDynamicSize + 512, vhd.ErrUnsupported},
 		{"a fixed disk that no file holds", vhdtest.NewFixed(4096, nil), writable, 1<<63 - 512, vhd.ErrUnsupported},
+		{"a fixed disk whose footer no size would lead to", vhdtest.NewFixed(4096, nil), writable, 1 << 61, vhd.ErrUnsupported},
 		{"a child without its parent", vhdtest.NewChild(parent, "p.vhd"), vhd.Options{Writable: true, NoParents: true}, 9 << 20, vhd.ErrParentNotFound},
 		{"what falls off is not known", vhdtest.NewChild(parent, "p.vhd"), vhd.Options{Writable: true, NoParents: true}, 7 << 20, vhd.ErrParentNotFound},
 	} {

@@ -18,7 +18,7 @@ func (r *resizing) shrink() error {
 		return err
 	})
 	if err == nil {
-		err = r.flip(nblocks)
+		err = r.showSmaller(nblocks)
 	}
 	if err != nil {
 		return err
@@ -35,8 +35,8 @@ func (r *resizing) shrink() error {
 	return nil
 }
 
-// flip makes the smaller size count.
-func (r *resizing) flip(nblocks int64) error {
+// showSmaller makes the smaller size count.
+func (r *resizing) showSmaller(nblocks int64) error {
 	d := r.disk
 	if nblocks == d.leaf().img.nblocks {
 		return d.replaceFooter(r.footer())
@@ -90,7 +90,7 @@ func (r *resizing) grow(ctx context.Context) error {
 	}
 	err := g.makeZeros(ctx)
 	if err == nil {
-		err = g.flip()
+		err = g.showLarger()
 	}
 	if err != nil {
 		return g.undo(err)
@@ -292,8 +292,8 @@ func (g *growth) bytesNeeded(ctx context.Context) (int64, error) {
 	return max(0, nblocks-int64(len(w.space.freeSlots))) * w.img.slotSize(), nil
 }
 
-// flip is step 3, and makes the new size count.
-func (g *growth) flip() error {
+// showLarger is step 3, and makes the new size count.
+func (g *growth) showLarger() error {
 	if err := g.after.settle(); err != nil {
 		return err
 	}
