@@ -1,9 +1,15 @@
 package vhd_test
 
 import (
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // Every benchmark measures beside a yardstick, in turns in the same run and with
@@ -71,6 +77,36 @@ func timed(do func()) time.Duration {
 	start := time.Now()
 	do()
 	return time.Since(start)
+}
+
+// timedWarm is timed for what fills n bytes of the page cache. Such memory as is free may
+// belong to the host of a virtual machine by now, and then the first who takes it waits for
+// all of it: so everybody finds as much that was used just before.
+func timedWarm(n int, do func()) time.Duration {
+	memory := make([]byte, n+n/2)
+	for i := 0; i < len(memory); i += os.Getpagesize() {
+		memory[i] = 1
+	}
+	runtime.KeepAlive(memory)
+	memory = nil
+	debug.FreeOSMemory()
+	return timed(do)
+}
+
+// copyAndSync copies a file with cp, byte by byte, and makes the copy durable.
+func copyAndSync(b *testing.B, from, to string) {
+	b.Helper()
+	cp, err := exec.LookPath("cp")
+	if err != nil {
+		b.Skip("cp is missing")
+	}
+	if out, err := exec.Command(cp, "--reflink=never", from, to).CombinedOutput(); err != nil {
+		b.Skipf("cp can't: %s", out)
+	}
+	f, err := os.OpenFile(to, os.O_RDWR, 0)
+	require.NoError(b, err)
+	require.NoError(b, f.Sync())
+	require.NoError(b, f.Close())
 }
 
 // repeating makes a racer of what can be done again and again: do(0), do(1) and
