@@ -38,7 +38,7 @@ func writeFull(f File, p []byte, off int64) (int, error) {
 }
 
 // content is what is written: bytes, and where they stand in a file too, if they
-// do, so that the kernel can copy them, or make both files share them.
+// do, so that both files can share them.
 type content struct {
 	p      []byte
 	src    *os.File // nil: nowhere
@@ -56,10 +56,8 @@ const kernelCopyFrom = 256 << 10
 // writeTo writes c to f at off.
 func (c content) writeTo(f File, off int64) (int, error) {
 	moved := 0
-	if c.src != nil && len(c.p) >= kernelCopyFrom {
-		if dst, ok := f.(*os.File); ok {
-			moved = copyInKernel(dst, off, c.src, c.srcOff, len(c.p))
-		}
+	if dst, ok := f.(*os.File); ok && c.src != nil && len(c.p) >= kernelCopyFrom && sharesData(dst) {
+		moved = copyInKernel(dst, off, c.src, c.srcOff, len(c.p))
 	}
 	n, err := writeFull(f, c.p[moved:], off+int64(moved))
 	return moved + n, err

@@ -44,6 +44,22 @@ func beginSync(f File, off, n int64) {
 	})
 }
 
+// sharesData says that the file system can make files share data, or have a server copy
+// it. Elsewhere the kernel copies page by page, and to write what is in memory already is
+// faster.
+func sharesData(f *os.File) bool {
+	var s unix.Statfs_t
+	err := onDescriptor(f, func(fd uintptr) error { return unix.Fstatfs(int(fd), &s) })
+	if err != nil {
+		return false
+	}
+	switch uint32(s.Type) { //nolint:gosec // a magic number, of another width on each machine
+	case unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.OCFS2_SUPER_MAGIC, unix.NFS_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:
+		return true
+	}
+	return false
+}
+
 // copyInKernel copies n bytes from one file to another, and says how many: fewer
 // where the kernel can't, or something is wrong. File systems that can make both
 // files share the data.

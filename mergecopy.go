@@ -56,7 +56,7 @@ func (m *merge) copy(ctx context.Context) error {
 }
 
 // beginSyncEvery is after how many windows the kernel is asked to write what it was given.
-const beginSyncEvery = 16
+const beginSyncEvery = 8
 
 // copyWindow copies n bytes from off on, all of a window that is on the disk.
 func (m *merge) copyWindow(buf []byte, off, n int64) error {
