@@ -83,14 +83,20 @@ func timed(do func()) time.Duration {
 // belong to the host of a virtual machine by now, and then the first who takes it waits for
 // all of it: so everybody finds as much that was used just before.
 func timedWarm(n int, do func()) time.Duration {
-	memory := make([]byte, n+n/2)
+	useMemory(n + n/2)
+	debug.FreeOSMemory()
+	return timed(do)
+}
+
+// useMemory uses n bytes for a moment.
+//
+//go:noinline
+func useMemory(n int) {
+	memory := make([]byte, n)
 	for i := 0; i < len(memory); i += os.Getpagesize() {
 		memory[i] = 1
 	}
 	runtime.KeepAlive(memory)
-	memory = nil
-	debug.FreeOSMemory()
-	return timed(do)
 }
 
 // copyAndSync copies a file with cp, byte by byte, and makes the copy durable.
