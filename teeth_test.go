@@ -4,9 +4,17 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"go/ast"
+	"go/build"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -165,16 +173,16 @@ var mistakes = []mistake{
 	}
 	if err := l.file.Truncate(r.to + footerSize)`, `
 	if err := l.file.Truncate(r.to + footerSize)`}}},
-	{"a snapshot of what is not durable", []edit{{"snapshot.go", `if err := d.settle(); err != nil {`, `if err := error(nil); err != nil {`}}},
+	{"a snapshot of what is not durable", []edit{{"snapshot.go", `if err := d.settle(); err != nil {`, `if err := error(nil); d == nil {`}}},
 	{"a snapshot, and writes to what is below", []edit{{"snapshot.go", `d.current.Store(after)`, `_ = after`}}},
 	{"W6: dropped blocks' space taken by moved ones early", []edit{
-		{"compactmove.go", `if err := d.flush(heldLock{}); err != nil {`, `if err := error(nil); err != nil {`},
+		{"compactmove.go", `if err := d.flush(heldLock{}); err != nil {`, `if err := error(nil); d == nil {`},
 		{"compactmove.go", `
 	w.space = s`, `
 	s.freeSlots, w.freed = append(s.freeSlots, w.freed...), nil
 	w.space = s`},
 	}},
-	{"a table that comes home over blocks that are there", []edit{{"compacthome.go", `d.newHeaderChange()`, `d.headerChangeBeside(nil)`}}},
+	{"a table that comes home over blocks that are there", []edit{{"compacthome.go", `if err := c.makeRoom(ctx, &h); err != nil {`, `if err := error(nil); err != nil {`}}},
 	{"a locator that comes home late", []edit{{"compacthome.go", `
 		if err := c.copyData(p.to, p.off, n); err != nil {
 			return inPart(p.what, p.to, err)
@@ -222,6 +230,32 @@ func TestEveryMistakeInTheOrderOfWritesIsFoundWithinAMinute(t *testing.T) {
 	}
 }
 
+// A mistake that can't be made any more, as the code around it is another by now, would
+// be found by nobody until all are tried.
+func TestEveryMistakeCanBeMade(t *testing.T) {
+	if testing.Short() || raceEnabled {
+		t.Skip("checks the types of the whole package for every mistake")
+	}
+	pkg, err := build.ImportDir(".", 0)
+	require.NoError(t, err)
+	fset := token.NewFileSet()
+	checker := types.Config{Importer: importer.ForCompiler(fset, "source", nil)}
+	sound := map[string]*ast.File{}
+	for _, name := range pkg.GoFiles {
+		sound[name], err = parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+	}
+	for _, m := range mistakes {
+		files := maps.Clone(sound)
+		for name, copied := range m.copyTo(t, t.TempDir()) {
+			files[name], err = parser.ParseFile(fset, copied, nil, parser.SkipObjectResolution)
+			require.NoError(t, err, m.name)
+		}
+		_, err := checker.Check(pkg.ImportPath, fset, slices.Collect(maps.Values(files)), nil)
+		require.NoError(t, err, m.name)
+	}
+}
+
 // mistakesToTry are some of the mistakes, spread over the list, or all if that is
 // asked for: for each a program is built.
 func mistakesToTry(t testing.TB) (some []mistake) {
@@ -262,21 +296,32 @@ func findMistake(t testing.TB, program string) string {
 	return ""
 }
 
+// copyTo makes the mistake in copies, in dir, of the files that it is in, and returns their
+// names by those of the files.
+func (m mistake) copyTo(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	copies := map[string]string{}
+	for _, e := range m.edits {
+		if copies[e.file] == "" {
+			copies[e.file] = filepath.Join(dir, e.file)
+			source, err := os.ReadFile(e.file)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(copies[e.file], source, 0o600))
+		}
+		e.apply(t, copies[e.file])
+	}
+	return copies
+}
+
 // build builds the tests with the mistake, and returns their program.
 func (m mistake) build(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	replace := map[string]string{}
-	for _, e := range m.edits {
-		here, err := filepath.Abs(e.file)
+	for name, copied := range m.copyTo(t, dir) {
+		here, err := filepath.Abs(name)
 		require.NoError(t, err)
-		if replace[here] == "" {
-			replace[here] = filepath.Join(dir, e.file)
-			source, err := os.ReadFile(here)
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(replace[here], source, 0o600))
-		}
-		e.apply(t, replace[here])
+		replace[here] = copied
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	require.NoError(t, err)
