@@ -218,16 +218,16 @@ func crashEverywhere(t *testing.T, files *vhdtest.MemFS, linking bool, work func
 			storage.OnOp = func(op vhdtest.Op) {
 				points++
 				for range wanted(t, "VHD_CRASH_STEPS", 12, 4) {
-					require.NoError(t, look(storage.Crash(rng)), "order %d, before %v", order, op)
+					require.NoError(t, look(storage.Crash(rng)), "%s order %d, before %v", promiseIsBroken, order, op)
 				}
-				require.NoError(t, look(storage.Live()), "killed before %v", op)
+				require.NoError(t, look(storage.Live()), "%s killed before %v", promiseIsBroken, op)
 			}
 			var fsys vhd.FS = storage
 			if linking {
 				fsys = storage.Linking()
 			}
 			require.NoError(t, work(fsys))
-			require.NoError(t, look(storage.Crash(rng)))
+			require.NoError(t, look(storage.Crash(rng)), promiseIsBroken)
 			require.Positive(t, points)
 		}
 	}

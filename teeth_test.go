@@ -176,6 +176,7 @@ var mistakes = []mistake{
 	{"a snapshot of what is not durable", []edit{{"snapshot.go", `if err := d.settle(); err != nil {`, `if err := error(nil); d == nil {`}}},
 	{"a snapshot, and writes to what is below", []edit{{"snapshot.go", `d.current.Store(after)`, `_ = after`}}},
 	{"W6: dropped blocks' space taken by moved ones early", []edit{
+		{"compacthome.go", `if err := d.settle(); err != nil {`, `if err := error(nil); d == nil {`},
 		{"compactmove.go", `if err := d.flush(heldLock{}); err != nil {`, `if err := error(nil); d == nil {`},
 		{"compactmove.go", `
 	w.space = s`, `
@@ -282,7 +283,7 @@ func findMistake(t testing.TB, program string) string {
 	defer cancel()
 	lines := bufio.NewScanner(output)
 	for lines.Scan() {
-		if strings.Contains(lines.Text(), promiseIsBroken) {
+		if strings.Contains(lines.Text(), promiseIsBroken) || strings.Contains(lines.Text(), "--- FAIL") { // it may be what is done that fails
 			found := []string{lines.Text()}
 			for len(found) < 5 && lines.Scan() {
 				found = append(found, lines.Text())
