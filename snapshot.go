@@ -111,12 +111,12 @@ func (s *snapshot) takeAlone() error {
 	if err := d.settle(); err != nil {
 		return err
 	}
-	if err := s.describeParent(); err != nil {
-		return err
-	}
 	dir, err := s.directory()
 	if err != nil {
 		return inFile(s.name, err)
+	}
+	if err := s.describeParent(); err != nil {
+		return err
 	}
 	if err := dir.publish(s.image.write); err != nil {
 		return inFile(s.name, err)
