@@ -118,8 +118,11 @@ func createFile(a *app, m *createFlags, name string) (c created, err error) {
 }
 
 // String is all in a sentence.
-func (c created) String() string {
-	what := fmt.Sprintf("%s: %s disk of %s", c.Filename, c.DiskType, humanSize(c.Size))
+func (c created) String() string { return c.Filename + ": " + c.what() }
+
+// what is what the image is.
+func (c created) what() string {
+	what := fmt.Sprintf("%s disk of %s", c.DiskType, humanSize(c.Size))
 	if c.Parent != "" {
 		what += " on top of " + c.Parent
 	}

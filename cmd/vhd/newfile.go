@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"io/fs"
@@ -28,6 +29,16 @@ func moveNew(from, to string) error {
 		return err
 	}
 	return os.Rename(from, to)
+}
+
+// mayBeMade is why no new file can have the name, as far as that shows beforehand.
+func mayBeMade(name string) error {
+	dir, _ := filepath.Split(name)
+	err := mustBeDirectory(cmp.Or(dir, "."))
+	if err == nil {
+		err = mustNotExist(name)
+	}
+	return inFile(name, err)
 }
 
 func mustNotExist(name string) error {

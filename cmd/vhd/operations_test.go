@@ -29,7 +29,10 @@ var operations = []operation{
 	{[]string{"create", "-b", "base.vhd", "new.vhd"}, "",
 		`{"filename": "new.vhd", "format": "vpc", "dry-run": false, "changed": true,
 			"disk-type": "differencing", "virtual-size": 4194304, "backing-filename": "base.vhd"}`},
-	{[]string{"snapshot", "leaf.vhd", "new.vhd"}, "",
+	{[]string{"snapshot", "leaf.vhd", "new.vhd"},
+		`{"filename": "new.vhd", "format": "vpc", "dry-run": true, "changed": false,
+			"disk-type": "differencing", "virtual-size": 4194304, "backing-filename": "leaf.vhd",
+			"chain": ["new.vhd", "leaf.vhd", "base.vhd"]}`,
 		`{"filename": "new.vhd", "format": "vpc", "dry-run": false, "changed": true,
 			"disk-type": "differencing", "virtual-size": 4194304, "backing-filename": "leaf.vhd",
 			"chain": ["new.vhd", "leaf.vhd", "base.vhd"]}`},
@@ -212,7 +215,7 @@ func TestADryRunLeavesWhatACrashLeft(t *testing.T) {
 	}
 	before := sums(t)
 	for _, line := range []string{
-		"merge leaf.vhd", "compact leaky.vhd", "resize leaf.vhd 8M", "rebase -b empty.vhd leaf.vhd", "rename base.vhd new.vhd", "export leaf.vhd new.raw", "repair leaf.vhd",
+		"snapshot leaf.vhd new.vhd", "merge leaf.vhd", "compact leaky.vhd", "resize leaf.vhd 8M", "rebase -b empty.vhd leaf.vhd", "rename base.vhd new.vhd", "export leaf.vhd new.raw", "repair leaf.vhd",
 	} {
 		o := operation{args: strings.Fields(line)}
 		succeed(t, o.with("--dry-run")...)

@@ -18,7 +18,7 @@ type snapshotFlags struct {
 func snapshotCommand(a *app) *cobra.Command {
 	var flags snapshotFlags
 	cmd := &cobra.Command{
-		Use:   "snapshot [--block-size SIZE] [--output human|json] [-q] IMAGE NEW",
+		Use:   "snapshot [--block-size SIZE] [--dry-run] [--output human|json] [-q] IMAGE NEW",
 		Short: "Keep an image as it is, and go on in a new one",
 		Long: `Make a differencing image NEW on top of IMAGE, which must not be written any
 more from then on: what it holds now is the snapshot. A machine goes on with NEW.
@@ -40,6 +40,7 @@ of another file.`,
 		SuggestFor:            []string{"checkpoint", "branch"},
 		DisableFlagsInUseLine: true,
 	}
+	flags.addDryRun(cmd)
 	flags.addOutput(cmd)
 	cmd.Flags().Var(&flags.blockSize, "block-size", "what the new image grows by, a power of two (2M)")
 	return cmd
@@ -53,20 +54,23 @@ type snapshotted struct {
 
 func snapshotFile(a *app, flags *snapshotFlags, name, to string) (s snapshotted, err error) {
 	opts := a.options()
-	opts.Writable = true
+	opts.Writable = !flags.dryRun
 	d, err := vhd.Open(name, &opts)
 	if err != nil {
 		return s, adviseFormat(name, err)
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	if err := d.Snapshot(to, vhd.CreateOptions{BlockSize: int64(flags.blockSize)}); err != nil {
-		return s, err
+	chain := append([]string{to}, chainNames(d)...)
+	if flags.dryRun {
+		err = mayBeMade(to)
+	} else {
+		err = d.Snapshot(to, vhd.CreateOptions{BlockSize: int64(flags.blockSize)})
 	}
 	c := created{flags.outcomeOf(to), vhd.Differencing.String(), d.Size(), name}
-	return snapshotted{c, chainNames(d)}, nil
+	return snapshotted{c, chain}, err
 }
 
 // String is all in a sentence.
 func (s snapshotted) String() string {
-	return fmt.Sprintf("%v, a chain of %d images", s.created, len(s.Chain))
+	return fmt.Sprintf(s.done("%s: %s, a chain of %d images", "%s: would be a %s, a chain of %d images"), s.Filename, s.what(), len(s.Chain))
 }

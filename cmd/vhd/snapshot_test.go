@@ -23,6 +23,7 @@ func TestSnapshotDoesNotReplaceAFile(t *testing.T) {
 	testChain(t)
 	writeFile(t, "new.vhd", []byte("precious"))
 	require.Equal(t, "vhd: new.vhd: file already exists\nhint: "+hintExists+"\n", refuse(t, "snapshot", "leaf.vhd", "new.vhd"))
+	require.Contains(t, refuse(t, "snapshot", "--dry-run", "leaf.vhd", "new.vhd"), "vhd: new.vhd: file already exists\n")
 	require.Equal(t, "precious", string(readFile(t, "new.vhd")))
 }
 
@@ -31,4 +32,7 @@ func TestSnapshotRefusesWhatItCanNotDo(t *testing.T) {
 	testChain(t)
 	require.Contains(t, refuse(t, "snapshot", "none.vhd", "new.vhd"), "none.vhd: no such file or directory")
 	require.NoFileExists(t, "new.vhd")
+	for _, flag := range []string{"--dry-run", "-q"} {
+		require.Contains(t, refuse(t, "snapshot", flag, "leaf.vhd", "none/new.vhd"), "none/new.vhd: no such file or directory")
+	}
 }
