@@ -24,6 +24,11 @@ type RenameOptions struct {
 
 	// DryRun finds the children, and changes nothing.
 	DryRun bool
+
+	// Progress, if it is set, is told how many references are changed, of all that there
+	// are: of each child, and of the image if it has to be told of its own parent anew, there
+	// are two, one for while it has both names and one for afterwards.
+	Progress func(done, total int64)
 }
 
 // Rename gives an image another name, in the same directory or in another one of the
@@ -65,6 +70,7 @@ type renaming struct {
 	image    link
 	self     *referrer // the image, if it has to refer to its own parent anew
 	children []*referrer
+	nchanged int64 // references
 }
 
 // referrer is an image whose references change.
@@ -105,8 +111,17 @@ func (r *renaming) run() error {
 	var err error
 	for _, c := range r.all() { // each finds its parent already
 		err = joined(err, r.settle(c))
+		r.progress()
 	}
 	return err
+}
+
+// progress tells that one more reference is changed.
+func (r *renaming) progress() {
+	r.nchanged++
+	if r.opts.Progress != nil {
+		r.opts.Progress(r.nchanged, 2*int64(len(r.all())))
+	}
 }
 
 // settle has an image refer to its parent as it is to in the end.
@@ -378,6 +393,7 @@ func (r *renaming) announce() error {
 		if err := r.self.disk.refer(r.self.both); err != nil {
 			return err
 		}
+		r.progress()
 	}
 	for _, c := range r.children {
 		if err := r.ctx.Err(); err != nil {
@@ -387,6 +403,7 @@ func (r *renaming) announce() error {
 		if err := c.disk.refer(c.both); err != nil {
 			return err
 		}
+		r.progress()
 	}
 	return r.ctx.Err()
 }

@@ -68,6 +68,15 @@ func TestRenameToAnotherDirectoryChangesTheImagesOwnReferenceToo(t *testing.T) {
 	require.Contains(t, imageOf(t, f.name("children/far.vhd")).ParentRefs(), vhd.ParentRef{Origin: "W2ru", Path: `..\deeper\moved.vhd`})
 }
 
+func TestRenameTellsOfEachReference(t *testing.T) {
+	tree := newTinyTree(t, [2]string{"a/base.vhd", ""}, [2]string{"a/one.vhd", "a/base.vhd"}, [2]string{"a/leaf.vhd", "a/one.vhd"}, [2]string{"b/leaf.vhd", "a/one.vhd"})
+	var told []int64
+	opts := vhd.RenameOptions{Options: vhd.Options{FS: tree.files, Root: "/"}, Progress: func(done, total int64) { told = append(told, done, total) }}
+	_, err := vhd.Rename(t.Context(), "a/one.vhd", "b/moved.vhd", opts)
+	require.NoError(t, err)
+	require.Equal(t, []int64{1, 6, 2, 6, 3, 6, 4, 6, 5, 6, 6, 6}, told)
+}
+
 func TestRenameRefusesWhatItCanNotDo(t *testing.T) {
 	f := newLineage(t)
 	require.NoError(t, os.WriteFile(f.name("other"), []byte("precious"), 0o600))

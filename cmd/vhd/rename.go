@@ -17,7 +17,7 @@ type renameFlags struct {
 func renameCommand(a *app) *cobra.Command {
 	var flags renameFlags
 	cmd := &cobra.Command{
-		Use:   "rename [--search DIR] [--dry-run] [--output human|json] [-q] OLD NEW",
+		Use:   "rename [--search DIR] [--dry-run] [--output human|json] [-p] [-q] OLD NEW",
 		Short: "Move an image, and tell its children",
 		Long: `Give the image OLD the name NEW, in the same directory or in another one of the
 same file system, and tell its children of it. They are looked for in the two
@@ -34,8 +34,7 @@ file.`,
 		SuggestFor:            []string{"move"},
 		DisableFlagsInUseLine: true,
 	}
-	flags.addDryRun(cmd)
-	flags.addOutput(cmd)
+	flags.add(cmd)
 	cmd.Flags().StringArrayVar(&flags.search, "search", nil, "look for children in `DIR` too; may be given again")
 	return cmd
 }
@@ -50,7 +49,11 @@ type renamed struct {
 func runRename(cmd *cobra.Command, a *app, flags *renameFlags, from, to string) error {
 	opts := vhd.RenameOptions{Options: a.options(), DryRun: flags.dryRun}
 	opts.Search = flags.search
+	progress, end := flags.progressIn("references", cmd.ErrOrStderr(), "rename")
+	defer end()
+	opts.Progress = progress
 	children, err := vhd.Rename(cmd.Context(), from, to, opts)
+	end()
 	if err = flags.orInterrupted(from, err, "it has its name still"); err != nil {
 		return adviseFormat(from, err)
 	}
