@@ -14,8 +14,18 @@ const (
 
 // findBatmap looks for Xen's batmap, whose header is right behind the BAT, so
 // that nobody takes its space for free. Where the BAT has a block, of which offs
-// are the offsets, there is none, whatever a guest made the block look like.
+// are the offsets, there is none, whatever a guest made the block look like, also when
+// that is gone: what was none once becomes none.
 func (m *Image) findBatmap(offs []int64) error {
+	if m.noBatmap {
+		return nil
+	}
+	err := m.lookForBatmap(offs)
+	m.noBatmap = err == nil && m.batmap == nil
+	return err
+}
+
+func (m *Image) lookForBatmap(offs []int64) error {
 	m.batmap = nil
 	off := m.tableEnd()
 	if off+batmapHeaderSize > m.footerOff {
@@ -41,6 +51,11 @@ func (m *Image) findBatmap(offs []int64) error {
 	}
 	m.batmap = spans
 	return nil
+}
+
+// rememberBatmap takes over what was found out about the image as it was before.
+func (m *Image) rememberBatmap(before *Image) {
+	m.noBatmap = before.noBatmap && m.tableEnd() == before.tableEnd()
 }
 
 // clearBatmap makes Xen's batmap call no block full, as one that is freed is not. It
@@ -160,6 +175,6 @@ func (d *Disk) dropBatmap() error {
 	if err := zeroRange(w.file, w.img.batmap[0].off, batmapHeaderSize); err != nil {
 		return inFile(w.img.name, err)
 	}
-	w.img.batmap = nil
+	w.img.batmap, w.img.noBatmap = nil, true
 	return nil
 }

@@ -2,6 +2,7 @@ package vhd
 
 import (
 	"io"
+	"iter"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -176,6 +177,8 @@ type layer struct {
 	table  *table      // nil for a fixed disk
 	abs    string      // its absolute, slash-separated name; empty: not known
 
+	durable *durability // of what the file holds, if nobody here writes to it
+
 	// receiving says that a merge writes to the image. What it writes does not show
 	// yet: the images above have all those sectors.
 	receiving bool
@@ -186,7 +189,7 @@ type layer struct {
 
 // newLayer is the layer of an image that comes to a disk as its number-th.
 func newLayer(number int, img *Image, file File, c *cache) *layer {
-	l := &layer{number: int32(number), img: img, file: file, data: file} //nolint:gosec // at most maxLayers
+	l := &layer{number: int32(number), img: img, file: file, data: file, durable: new(durability)} //nolint:gosec // at most maxLayers
 	if img.footer.Type != Fixed {
 		l.table = newTable(img, c)
 	}
@@ -198,10 +201,10 @@ func (l *layer) readData(p []byte, off int64) error {
 	return inFile(l.img.name, inPart("data", off, readFull(l.data, p, off)))
 }
 
-// firstData finds the first byte of the layer's file that is not zero, between off and
-// end. What is a hole in the file is not read; buf is for the rest.
-func (l *layer) firstData(buf []byte, off, end int64) (at int64, found bool, err error) {
-	for from, to := range dataOf(l.data, off, end) {
+// firstData finds the first byte of pieces of the layer's file, from and to, that is not
+// zero. They are what is no hole, see dataOf; buf is to read them.
+func (l *layer) firstData(buf []byte, pieces iter.Seq2[int64, int64]) (at int64, found bool, err error) {
+	for from, to := range pieces {
 		for from < to {
 			p := buf[:min(to-from, int64(len(buf)), int64(len(zeroBytes)))]
 			if err := l.readData(p, from); err != nil {

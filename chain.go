@@ -42,7 +42,7 @@ type Options struct {
 	IgnoreParentIdentity bool
 
 	// MaxDepth is the number of images in the longest chain opened; 0 or less:
-	// 256.
+	// DefaultMaxDepth.
 	MaxDepth int
 
 	// CacheSize is how many bytes of block maps and tables are kept in memory; 0
@@ -56,10 +56,11 @@ type Options struct {
 	Lock LockMode
 }
 
-const (
-	defaultMaxDepth  = 256
-	defaultCacheSize = 32 << 20
-)
+// DefaultMaxDepth is the number of images in the longest chain that is opened where Options
+// do not say another.
+const DefaultMaxDepth = 256
+
+const defaultCacheSize = 32 << 20
 
 // files is where the images are.
 func (o *Options) files() FS {
@@ -71,7 +72,7 @@ func (o *Options) files() FS {
 
 func (o *Options) maxDepth() int {
 	if o.MaxDepth <= 0 {
-		return defaultMaxDepth
+		return DefaultMaxDepth
 	}
 	return min(o.MaxDepth, maxLayers)
 }
@@ -104,9 +105,9 @@ func Open(name string, opts *Options) (*Disk, error) {
 // checked, unless [Options].IgnoreParentIdentity is set. FS, Root, Search and
 // MapPath are not used.
 //
-// A file is named in errors, and by [Image.Name], as its Stat names it. Export and
-// Import move the position of an *os.File. The Disk
-// closes the files when it is closed; if OpenChain fails they stay open.
+// A file is named in errors, and by [Image.Name], as its Stat names it. The position
+// of an *os.File is moved (see [File]). The Disk closes the files when it is closed;
+// if OpenChain fails they stay open.
 func OpenChain(opts *Options, files ...File) (*Disk, error) {
 	c := chain{opts: optionsOf(opts)}
 	disk, err := c.assemble(files)
@@ -203,6 +204,11 @@ func (l *link) is(name string, info fs.FileInfo) bool {
 }
 
 func (l *link) needsParent() bool { return l.img.footer.Type == Differencing }
+
+// makeDurable makes durable what was written to the image, by whomever.
+func (l *link) makeDurable(opts *Options) error {
+	return inFile(l.img.name, opts.syncFile(l.file, opts.nameOf(l.img, l.abs)))
+}
 
 func (c *chain) last() *link { return c.links[len(c.links)-1] }
 

@@ -154,8 +154,10 @@ func TestWhatIsNoChangedExtentReadsTheSameFromBothImages(t *testing.T) {
 }
 
 // requireChanges compares what two images read as where no change is told of.
-func requireChanges(t *testing.T, disk *vhd.Disk, upper, lower int, above, below []byte) {
-	t.Helper()
+func requireChanges(t require.TestingT, disk *vhd.Disk, upper, lower int, above, below []byte) {
+	if h, ok := t.(interface{ Helper() }); ok {
+		h.Helper()
+	}
 	size := min(disk.Size(), int64(len(above)))
 	if int64(len(below)) < size {
 		below = append(bytes.Clone(below), make([]byte, size-int64(len(below)))...)

@@ -11,12 +11,20 @@ import (
 type CheckOptions struct {
 	// Options are as for Open. A check never writes, and takes the lock of a
 	// reader: Writable is [fs.ErrInvalid]. CacheSize is not used. NoParents goes
-	// without saying unless Chain is set, and then it is fs.ErrInvalid.
+	// without saying unless Chain or Parent is set, and then it is fs.ErrInvalid.
 	Options
 
 	// Chain checks the parents too, which are found and opened as Open does, and
-	// how each image goes with its parent. Without it no other file is opened.
+	// how each image goes with its parent. Without it, and without Parent, no other
+	// file is opened.
 	Chain bool
+
+	// Parent finds the parents too, and checks how the image goes with the first, and whether
+	// there is an end to its chain. The parents themselves are opened and not checked, and
+	// Progress does not count them: of many images that share some, Parent for each of them,
+	// and for each parent, finds what Chain does for all, and goes through each file once.
+	// With Chain it says nothing more.
+	Parent bool
 
 	// Progress, if it is set, is told now and then how many bytes of the files are
 	// gone through. With Chain, total grows with each parent that is found. It
@@ -24,7 +32,8 @@ type CheckOptions struct {
 	Progress func(done, total int64)
 }
 
-// A Report is what a check found, or what a repair did and left.
+// A Report is what a check found, or what a repair did and left. A repair that ended on
+// its way has no findings.
 type Report struct {
 	Findings []Finding `json:"findings"` // most severe first, the leaf's before its parents'; nothing found: empty
 
@@ -41,6 +50,10 @@ type Finding struct {
 	Structure string   `json:"structure"` // "file", "footer", "dynamic header", "parent locator", "BAT", "sector bitmap" or "chain"
 	Offset    int64    `json:"offset"`    // of what the finding is about, in bytes from the file's start
 	Message   string   `json:"message"`   // one sentence for people, which may change
+
+	// Count is how many things like those in front of it the finding stands for, where
+	// there are too many to list; 0: it is about one.
+	Count int64 `json:"count,omitempty"`
 }
 
 // Severity says how bad a finding is. As text, in JSON too, it is its String.
@@ -95,21 +108,24 @@ func (s *Severity) UnmarshalText(text []byte) error {
 // open. One that has such findings may be read all the same.
 //
 // An error means that the check could not be done: the file can't be read, is no
-// regular file, or is locked by a writer; it has no footer at all, which is
-// ErrFormat; or it is of a kind that this package does not know, which is
-// ErrUnsupported. A parent that is missing is a finding, one that is locked or
-// can't be read an error. The end of ctx ends the check, with ctx's error.
+// regular file, or is locked by a writer; it has neither a footer nor a dynamic
+// header, which is ErrFormat; or it is of a kind that this package does not know, which is
+// ErrUnsupported. A parent that is missing is a finding, and so is one that is
+// damaged, which is checked all the same; one that is locked or can't be read is an
+// error. The end of ctx ends the check, with ctx's error. If it is a parent that
+// could not be checked, the report of what was found by then comes with the error.
 func Check(ctx context.Context, name string, opts CheckOptions) (*Report, error) {
-	if opts.Writable || opts.Chain && opts.NoParents {
+	if opts.Writable || (opts.Chain || opts.Parent) && opts.NoParents {
 		return nil, inFile(name, fmt.Errorf("%w: a check neither writes nor does without the parents that it is to check", fs.ErrInvalid))
 	}
 	c := checking{ctx: ctx, opts: &opts, chain: chain{opts: &opts.Options}, findings: []Finding{}}
 	defer c.chain.close()
-	if err := c.run(name); err != nil {
+	err := c.run(name)
+	if err != nil && !c.hasLeaf {
 		return nil, inFile(name, err)
 	}
 	slices.SortStableFunc(c.findings, func(a, b Finding) int { return int(b.Severity - a.Severity) })
-	return &Report{Findings: c.findings}, nil
+	return &Report{Findings: c.findings}, inFile(name, err)
 }
 
 // checking is a check under way, of an image and perhaps its parents.
@@ -118,7 +134,8 @@ type checking struct {
 	opts     *CheckOptions
 	chain    chain
 	findings []Finding
-	buf      []byte // for a bitmap, and for data behind it
+	hasLeaf  bool   // all of it was checked
+	buf      []byte // for data under clear bits
 
 	done, total int64 // bytes of files
 }
@@ -130,10 +147,18 @@ func (c *checking) run(name string) error {
 	}
 	c.chain.links = append(c.chain.links, &leaf)
 	parented, err := c.checkImage(leaf.img)
-	if err != nil || !c.opts.Chain || !parented {
+	c.hasLeaf = err == nil
+	if err != nil || !c.opts.Chain && !c.opts.Parent || !parented {
 		return err
 	}
-	return c.checkParents(name)
+	if err := c.chain.enterPlace(name); err != nil {
+		return err
+	}
+	defer c.chain.place.release()
+	if c.opts.Chain {
+		return c.checkParents()
+	}
+	return c.checkParent()
 }
 
 // linkTo is a file of which nothing has been read yet.
@@ -181,6 +206,7 @@ type checkup struct {
 	lastOff  int64         // the file's last block
 	batWrong bool          // of others, the places are not
 	batmap   batmapCheck
+	near     bitmapsRead
 }
 
 // run checks the image structure by structure, as long as one leads to the next.
@@ -212,7 +238,7 @@ type found struct {
 // foundCode are the findings of one code.
 type foundCode struct {
 	findings []Finding
-	more     int // that are not listed
+	more     int64 // that are not listed
 }
 
 // add notes a finding. The message is a sentence.
@@ -253,7 +279,7 @@ func (f *found) appendTo(findings []Finding) []Finding {
 		findings = append(findings, list.findings...)
 		if list.more > 0 {
 			last := list.findings[len(list.findings)-1]
-			last.Message = fmt.Sprintf("And %d more like these.", list.more)
+			last.Message, last.Count = fmt.Sprintf("And %d more like these.", list.more), list.more
 			findings = append(findings, last)
 		}
 	}

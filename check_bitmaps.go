@@ -1,5 +1,7 @@
 package vhd
 
+import "slices"
+
 // checkBitmaps reads the sector bitmaps that there is something to say about, in
 // the order of the file, and what is under clear bits of a disk without a parent.
 func (k *checkup) checkBitmaps() (ok bool, err error) {
@@ -11,7 +13,7 @@ func (k *checkup) checkBitmaps() (ok bool, err error) {
 		if err := k.ctx.Err(); err != nil {
 			return false, err
 		}
-		if err := k.checkBitmap(b); err != nil {
+		if err := k.checkBitmap(i); err != nil {
 			return false, err
 		}
 		if i%64 == 0 {
@@ -37,14 +39,51 @@ func (k *checkup) isCalledFull(block int64) bool {
 	return k.batmap.bits != nil && anySet(k.batmap.bits, block, block+1)
 }
 
-func (k *checkup) checkBitmap(b placedBlock) error {
-	m, off := k.m, b.off()
-	if k.buf == nil {
-		k.buf = make([]byte, bitmapArea(MaxBlockSize/SectorSize)+int64(len(zeroBytes)))
+// bitmapsRead is a piece of the file with the bitmaps of blocks that are near each
+// other, and what is between these.
+type bitmapsRead struct {
+	off int64
+	p   []byte
+}
+
+const (
+	// smallBlocks are those of which bitmaps are read together: a block of less costs
+	// no more to read than to leave out.
+	smallBlocks = 64 << 10
+	// maxBitmapsRead bounds what is read at once, bytes.
+	maxBitmapsRead = 256 << 10
+)
+
+// bitmap is the sector bitmap of block i of those in the order of the file.
+func (k *checkup) bitmap(i int) ([]byte, error) {
+	m, off := k.m, k.blocks[i].off()
+	if at := off - k.near.off; at >= 0 && at+m.bitmapArea <= int64(len(k.near.p)) {
+		return k.near.p[at:][:m.bitmapArea], nil
 	}
-	bitmap := k.buf[:m.bitmapArea]
-	if err := readFull(m.file, bitmap, off); err != nil {
-		return inPart(inBitmap, off, err)
+	end := off + m.bitmapArea
+	if m.header.BlockSize < smallBlocks {
+		for _, b := range k.blocks[i+1:] {
+			if b.off()+m.bitmapArea > off+maxBitmapsRead {
+				break
+			}
+			end = b.off() + m.bitmapArea
+		}
+	}
+	k.near = bitmapsRead{off, slices.Grow(k.near.p[:0], int(end-off))[:end-off]}
+	err := readFull(m.file, k.near.p, off)
+	if err != nil {
+		k.near.p = nil
+	}
+	return k.near.p[:min(m.bitmapArea, int64(len(k.near.p)))], inPart(inBitmap, off, err)
+}
+
+// checkBitmap checks the bitmap of block i of those in the order of the file.
+func (k *checkup) checkBitmap(i int) error {
+	m, b := k.m, k.blocks[i]
+	off := b.off()
+	bitmap, err := k.bitmap(i)
+	if err != nil {
+		return err
 	}
 	nsectors := k.m.sectorsOnDisk(b.index())
 	if anySet(bitmap, m.sectorsPerBlock, m.bitmapArea*8) && !k.isMore("bitmap-padding") {
@@ -88,12 +127,15 @@ func (k *checkup) checkClear(b placedBlock, bitmap []byte, nsectors int64) error
 // firstData is the offset of the first sector of the file between off and end
 // that is not all zeros; -1 if there is none.
 func (k *checkup) firstData(off, end int64) (int64, error) {
+	if k.buf == nil {
+		k.buf = make([]byte, len(zeroBytes))
+	}
 	for from, to := range dataOf(k.m.file, off, end) {
 		for from < to {
 			if err := k.ctx.Err(); err != nil {
 				return 0, err
 			}
-			p := k.buf[len(k.buf)-len(zeroBytes):][:min(to-from, int64(len(zeroBytes)))]
+			p := k.buf[:min(to-from, int64(len(k.buf)))]
 			if err := readFull(k.m.file, p, from); err != nil {
 				return 0, err
 			}

@@ -7,7 +7,7 @@ import "slices"
 // many blocks the file can hold.
 func (k *checkup) checkBlocks() (ok bool, err error) {
 	m := k.m
-	if err := k.eachEntry(0, m.nblocks, k.place); err != nil {
+	if err := k.walkEntries(0, m.nblocks, k.place, k.placeZeros); err != nil {
 		return false, err
 	}
 	m.lastOff.Store(max(k.lastOff, 1)) // as lastBlock has it
@@ -17,18 +17,27 @@ func (k *checkup) checkBlocks() (ok bool, err error) {
 	return true, k.checkBehindDisk()
 }
 
-// eachEntry is that of the image, which the end of the context ends.
-func (k *checkup) eachEntry(first, end int64, f func(block int64, e batEntry) error) error {
+// walkEntries is that of the image, which the end of the context ends.
+func (k *checkup) walkEntries(first, end int64, f func(block int64, e batEntry) error, zeros func(block, n int64)) error {
 	const piece = 1 << 20
 	for ; first < end; first += piece {
 		if err := k.ctx.Err(); err != nil {
 			return err
 		}
-		if err := k.m.eachEntry(first, min(first+piece, end), f); err != nil {
+		if err := k.m.walkEntries(first, min(first+piece, end), f, zeros); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// placeZeros checks the places of n blocks by themselves, which are all at sector 0.
+func (k *checkup) placeZeros(block, n int64) {
+	told := min(n, maxFindings+1) // then the others are only counted
+	for i := range told {
+		k.placeInMetadata(block+i, 0, k.m.metadata[0])
+	}
+	k.of["bat-metadata"].more += n - told
 }
 
 // place checks the place of one block by itself.
@@ -37,18 +46,14 @@ func (k *checkup) place(block int64, e batEntry) error {
 	if m.mayBeLast(off) {
 		k.lastOff = max(k.lastOff, off)
 	}
-	entryOff := m.header.TableOffset + block*batEntrySize
 	if s, ok := m.metadataUnder(off); ok {
-		k.batWrong = true
-		if !k.isMore("bat-metadata") {
-			k.add("bat-metadata", entryOff, "Block %d is at sector %d, where it overlaps %s.", block, uint32(e), s.what)
-		}
+		k.placeInMetadata(block, e, s)
 		return nil
 	}
 	if m.isPastEnd(off) {
 		k.batWrong = true
 		if !k.isMore("bat-past-end") {
-			k.add("bat-past-end", entryOff, "Block %d is at sector %d, past the end of the file's content at sector %d.", block, uint32(e), m.footerOff/SectorSize)
+			k.add("bat-past-end", k.m.entryOff(block), "Block %d is at sector %d, past the end of the file's content at sector %d.", block, uint32(e), m.footerOff/SectorSize)
 		}
 		return nil
 	}
@@ -56,6 +61,14 @@ func (k *checkup) place(block int64, e batEntry) error {
 		k.keepApart()
 	}
 	return nil
+}
+
+// placeInMetadata notes that a block overlaps a structure.
+func (k *checkup) placeInMetadata(block int64, e batEntry, s span) {
+	k.batWrong = true
+	if !k.isMore("bat-metadata") {
+		k.add("bat-metadata", k.m.entryOff(block), "Block %d is at sector %d, where it overlaps %s.", block, uint32(e), s.what)
+	}
 }
 
 // mostApart is how many blocks fit into the file, the last one cut off.
@@ -100,7 +113,7 @@ func (k *checkup) overlap(a, b placedBlock) bool {
 	}
 	k.batWrong = true
 	if !k.isMore("bat-overlap") {
-		k.add("bat-overlap", k.m.header.TableOffset+b.index()*batEntrySize, "Blocks %d and %d overlap: they are at sectors %d and %d, and have %d bytes in common.",
+		k.add("bat-overlap", k.m.entryOff(b.index()), "Blocks %d and %d overlap: they are at sectors %d and %d, and have %d bytes in common.",
 			a.index(), b.index(), a.off()/SectorSize, b.off()/SectorSize, common)
 	}
 	return true
@@ -118,7 +131,7 @@ func (k *checkup) dropCutOff() {
 	})
 	sound := k.blocks[:at]
 	for _, b := range k.blocks[at:] {
-		entryOff, lacking := m.header.TableOffset+b.index()*batEntrySize, b.off()+m.blockBytes()-m.footerOff
+		entryOff, lacking := k.m.entryOff(b.index()), b.off()+m.blockBytes()-m.footerOff
 		if b.off() == k.lastOff {
 			k.add("block-cut", entryOff, "Block %d, the last in the file, lacks %d bytes at its end, which read as zeros.", b.index(), lacking)
 			sound = append(sound, b)
@@ -152,15 +165,19 @@ func (k *checkup) checkAlignment() {
 // checkBehindDisk counts entries in use that the disk's size does not need.
 func (k *checkup) checkBehindDisk() error {
 	m := k.m
-	n, first := 0, int64(0)
-	err := k.eachEntry(m.nblocks, int64(m.header.MaxTableEntries), func(block int64, _ batEntry) error {
-		if n++; n == 1 {
+	n, first := int64(0), int64(0)
+	count := func(block, more int64) {
+		if n == 0 {
 			first = block
 		}
+		n += more
+	}
+	err := k.walkEntries(m.nblocks, int64(m.header.MaxTableEntries), func(block int64, _ batEntry) error {
+		count(block, 1)
 		return nil
-	})
+	}, count)
 	if n > 0 {
-		k.add("bat-beyond-disk", m.header.TableOffset+first*batEntrySize, "Entry %d of the BAT, behind the disk's end, is in use, and so are %d more behind it; nothing reads them.", first, n-1)
+		k.add("bat-beyond-disk", k.m.entryOff(first), "Entry %d of the BAT, behind the disk's end, is in use, and so are %d more behind it; nothing reads them.", first, n-1)
 	}
 	return err
 }

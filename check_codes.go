@@ -75,6 +75,7 @@ var checkCodes = map[string]checkCode{
 	"bat-beyond-disk": {SeverityInfo, inBAT},
 	"block-unaligned": {SeverityInfo, inBAT},
 	"free-blocks":     {SeverityLeak, inFileItself},
+	"small-gaps":      {SeverityLeak, inFileItself},
 	"slack":           {SeverityLeak, inFileItself},
 	"batmap-wrong":    {SeverityInfo, inFileItself},
 	"batmap-stale":    {SeverityInfo, inFileItself},
@@ -84,6 +85,7 @@ var checkCodes = map[string]checkCode{
 	"bitmap-padding":    {SeverityInfo, inBitmap},
 
 	"parent-not-found":    {SeverityError, inChain},
+	"parent-damaged":      {SeverityError, inChain},
 	"parent-mismatch":     {SeverityError, inChain},
 	"parent-outside-root": {SeverityError, inChain},
 	"chain-loop":          {SeverityError, inChain},

@@ -1,6 +1,7 @@
 package vhd_test
 
 import (
+	"context"
 	"encoding/binary"
 	"maps"
 	"math"
@@ -54,10 +55,11 @@ type flaw struct {
 	code   string
 	offset int64
 	file   func(t testing.TB) []byte
-	says   []string // among others
-	also   []string // other codes that can't but come with it
-	stays  bool     // no repair mends it here, though it does elsewhere
-	base   []string // names of files that hold checkedDisk
+	says   []string                               // among others
+	also   []string                               // other codes that can't but come with it
+	stays  bool                                   // no repair mends it here, though it does elsewhere
+	base   []string                               // names of files that hold checkedDisk
+	alter  func(t testing.TB, file []byte) []byte // what was done to these; nil: nothing
 	opts   vhd.CheckOptions
 }
 
@@ -77,6 +79,11 @@ func (f flaw) unmended() flaw {
 
 func (f flaw) beside(names ...string) flaw {
 	f.base = names
+	return f
+}
+
+func (f flaw) whose(alter func(t testing.TB, file []byte) []byte) flaw {
+	f.alter = alter
 	return f
 }
 
@@ -219,6 +226,7 @@ var plantedInFooters = []flaw{
 	plant("trailing-bytes", checkedEnd+512, altered(disk(asIs), append4096), "4096 bytes"),
 	plant("trailing-bytes", 1<<20+512, altered(fixedDisk, append4096), "4096 bytes", "fixed disk").unmended(),
 	plant("footer-checksum", checkedEnd+64, altered(disk(asIs), flip(-300)), "at the file's end is damaged", "checksum"),
+	plant("footer-checksum", 1<<20+64, altered(fixedDisk, flip(-300)), "at the file's end is damaged", "checksum").unmended(),
 	plant("footer-version", checkedEnd+12, altered(disk(asIs), inEnd(12, 4, 2<<16)), "0x00020000"),
 	plant("footer-size", checkedEnd+40, altered(disk(asIs), inEnd(40, 8, 1<<63)), "original size 9223372036854775808"),
 	plant("copy-lost", 0, disk(func(img *vhdtest.Image) { img.Copy = vhdtest.CopyLost }), "The footer's copy", "zeros"),
@@ -258,7 +266,7 @@ var plantedInHeaders = []flaw{
 		clear(file[512:1536])
 		return file
 	}), `"\x00\x00`),
-	plant("header-checksum", 512+36, altered(disk(asIs), flip(512+900)), "damaged", "checksum"),
+	plant("header-checksum", 512+36, altered(disk(asIs), flip(512+36)), "damaged", "checksum"),
 	plant("block-size", 512+32, altered(disk(asIs), inHead(32, 4, 1536)), "1536", "power of two"),
 	plant("table-entries", 512+28, altered(disk(asIs), inHead(28, 4, 3)), "3 entries", "at least 4"),
 	plant("table-place", 512+16, altered(disk(asIs), inHead(16, 8, 1024)), "1024", "overlap"),
@@ -286,6 +294,15 @@ var plantedInHeaders = []flaw{
 	plant("locator-space", 512+576+4, child(func(img *vhdtest.Image) { img.Locators[0].SpaceInSectors = true }), "in sectors, 1"),
 	plant("locator-space", 512+576+4, child(func(img *vhdtest.Image) { img.Locators[0].Space = 1 << 20 }), "1048576 bytes", "at 1536"),
 	plant("locator-space", 512+576+4, altered(child(asIs), inHead(576+4, 4, 0)), "0 bytes", "path of 20"),
+	plant("locator-space", 512+576+4, child(func(img *vhdtest.Image) { img.Locators[0].Space = 1024 }), "1024 bytes", "at 1536", "the BAT"),
+	plant("locator-space", 512+576+4, child(func(img *vhdtest.Image) {
+		img.BATOff, img.Locators[0] = 1536, vhdtest.W2ru(`.\base.vhd`).At(2048)
+		img.Locators[0].Space = 4096
+	}), "4096 bytes", "at 2048", "block 1"),
+	plant("locator-space", 512+576+4, child(func(img *vhdtest.Image) {
+		img.BATOff, img.Locators[0], img.Locators[1] = 1536, vhdtest.W2ru(`.\base.vhd`).At(2048), vhdtest.W2ku(`.\base.vhd`).At(2560)
+		img.Locators[0].Space = 1024
+	}), "1024 bytes", "at 2048", "the path of locator 1"),
 	plant("locator-overlap", childPath, child(func(img *vhdtest.Image) {
 		img.Locators = [8]vhdtest.Locator{vhdtest.W2ru(`.\base.vhd`).At(childPath), vhdtest.W2ku(`.\base.vhd`).At(childPath)}
 	}), "locator 1", "another locator"),
@@ -311,6 +328,12 @@ var plantedInBlocks = []flaw{
 	}), "2 of 2 blocks", "block 2 first"),
 	plant("free-blocks", checkedFirst+512+checkedBlock, disk(func(img *vhdtest.Image) { img.Blocks[1].Gap = 2 * checkedBlock }), "134656 bytes", "fit there: 1"),
 	plant("free-blocks", checkedEnd, disk(func(img *vhdtest.Image) { img.HeaderOff = 1 << 20 }), "909312 bytes", "fit there: 13").with("header-moved"),
+	plant("small-gaps", checkedFirst+512+checkedBlock, disk(func(img *vhdtest.Image) {
+		img.Blocks = append(img.Blocks, vhdtest.Block{Index: 1, Align: 4096}, vhdtest.Block{Index: 3, Align: 4096})
+		for i := 1; i < len(img.Blocks); i++ { // beside 3584 bytes that align each, 28672, 28672 and 12288
+			img.Blocks[i].Gap = []int64{0, 28672, 28672, 12288}[i]
+		}
+	}), "69632 bytes", "together: 1"),
 	plant("slack", checkedEnd, disk(func(img *vhdtest.Image) { img.Slack = 4 * checkedBlock }), "262144 bytes"),
 	plant("batmap-wrong", 2560, xensDisk(0, 0), "checksum is 0x00000000"),
 	plant("batmap-wrong", 2560, altered(xensDisk(0, ^uint32(0)), func(_ testing.TB, file []byte) []byte {
@@ -345,6 +368,8 @@ var plantedInChains = []flaw{
 	plant("parent-mismatch", 512+40, child(func(img *vhdtest.Image) { img.ParentID[0]++ }), "another identifier").beside("base.vhd").opened(withChain),
 	plant("parent-mismatch", 512+40, child(func(img *vhdtest.Image) { img.ParentID[0]++ }), "d/base.vhd has").
 		beside("base.vhd").opened(vhd.CheckOptions{Options: vhd.Options{IgnoreParentIdentity: true}, Chain: true}),
+	plant("parent-damaged", 512+40, child(asIs), "d/base.vhd is damaged", "dynamic header", "checksum is wrong").
+		beside("base.vhd").whose(flip(512 + 36)).with("header-checksum").opened(withChain),
 	plant("parent-outside-root", 512+40, child(func(img *vhdtest.Image) {
 		img.ParentName, img.Locators[0] = "", vhdtest.W2ru(`..\base.vhd`)
 	}), "outside").beside("../base.vhd").opened(withChain),
@@ -362,10 +387,7 @@ func TestCheckFindsWhatWasPlantedAndNothingElse(t *testing.T) {
 	page := codesOfPage(t)
 	for _, f := range slices.Concat(plantedInFooters, plantedInHeaders, plantedInBlocks, plantedInChains) {
 		t.Run(f.code, func(t *testing.T) {
-			files := map[string][]byte{"disk.vhd": f.file(t)}
-			for _, name := range f.base {
-				files[name] = checkedDisk().Build(t)
-			}
+			files := f.files(t)
 			report, err := checkFiles(t, files, f.opts)
 			require.NoError(t, err)
 			require.ElementsMatch(t, append([]string{f.code}, f.also...), allCodes(report), "%+v", report.Findings)
@@ -379,6 +401,59 @@ func TestCheckFindsWhatWasPlantedAndNothingElse(t *testing.T) {
 			require.Equal(t, want, found)
 		})
 	}
+}
+
+// files are the image, and its parents.
+func (f flaw) files(t testing.TB) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{"disk.vhd": f.file(t)}
+	for _, name := range f.base {
+		files[name] = checkedDisk().Build(t)
+		if f.alter != nil {
+			files[name] = f.alter(t, files[name])
+		}
+	}
+	return files
+}
+
+// With Parent all is found that is about the image itself, and nothing about its parents.
+func TestCheckWithTheParentFindsHowTheTwoGoTogether(t *testing.T) {
+	for _, f := range plantedInChains {
+		t.Run(f.code, func(t *testing.T) {
+			files := f.files(t)
+			whole, err := checkFiles(t, files, f.opts)
+			require.NoError(t, err)
+			opts := f.opts
+			opts.Chain, opts.Parent = false, true
+			report, err := checkFiles(t, files, opts)
+			require.NoError(t, err)
+			require.Equal(t, slices.DeleteFunc(whole.Findings, func(found vhd.Finding) bool { return found.Image != "d/disk.vhd" }), report.Findings)
+		})
+	}
+}
+
+// Whatever image of a chain is checked, it is told that the chain is too long.
+func TestCheckWithTheParentGoesToTheChainsEnd(t *testing.T) {
+	f := newLineage(t)
+	for most, codes := range map[int][]string{1: {"chain-depth"}, 2: {"chain-depth"}, 3: nil} {
+		report, err := vhd.Check(t.Context(), f.name("leaf.vhd"), vhd.CheckOptions{Options: vhd.Options{MaxDepth: most}, Parent: true})
+		require.NoError(t, err)
+		require.Equal(t, codes, allCodes(report))
+	}
+}
+
+// The chain that was not gone to the end of could have been too long.
+func TestCheckWithTheParentEndsWithItsContext(t *testing.T) {
+	f := newLineage(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	opts := vhd.CheckOptions{Options: vhd.Options{MaxDepth: 2}, Parent: true, Progress: func(done, total int64) {
+		if done == total {
+			cancel()
+		}
+	}}
+	_, err := vhd.Check(ctx, f.name("leaf.vhd"), opts)
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 // codesOfPage is what docs/check.md has of each code: severity and structure.
@@ -435,6 +510,23 @@ func TestCheckTellsOfAnImageWithoutAWholeFooter(t *testing.T) {
 	require.Equal(t, []string{"footer-checksum", "copy-checksum"}, allCodes(report))
 }
 
+// A disk that has lost both footers was one all the same, as its header says.
+func TestCheckKnowsAnImageThatLostBothFootersByItsHeader(t *testing.T) {
+	lost := disk(func(img *vhdtest.Image) { img.Footer, img.Copy = vhdtest.FooterZeroed, vhdtest.CopyLost })
+	report, err := checkFiles(t, map[string][]byte{"disk.vhd": lost(t)}, vhd.CheckOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"footer-lost", "copy-lost"}, allCodes(report))
+
+	report, err = requireRepaired(t, putDisk(t, lost(t)))
+	require.NoError(t, err)
+	require.Empty(t, report.Steps)
+	for _, f := range report.Findings {
+		require.Contains(t, f.Message, "It is not mended: both footers are damaged")
+	}
+	_, err = checkFiles(t, map[string][]byte{"disk.vhd": altered(lost, flip(512+900))(t)}, vhd.CheckOptions{})
+	require.ErrorIs(t, err, vhd.ErrFormat, "a guest may have written that")
+}
+
 func TestEveryCodeIsPlantedSomewhere(t *testing.T) {
 	planted := map[string]bool{}
 	for _, f := range slices.Concat(plantedInFooters, plantedInHeaders, plantedInBlocks, plantedInChains) {
@@ -461,6 +553,18 @@ func TestCheckGoesOnBehindWhatIsBroken(t *testing.T) {
 	report, err := checkFiles(t, map[string][]byte{"disk.vhd": file}, vhd.CheckOptions{})
 	require.NoError(t, err)
 	require.Equal(t, []string{"footer-checksum", "table-entries", "bat-metadata"}, allCodes(report))
+
+	// A header of which nothing but the checksum is wrong leads on; one that contradicts the file does not.
+	file = altered(disk(asIs), entry(1, 1), flip(512+36))(t)
+	report, err = checkFiles(t, map[string][]byte{"disk.vhd": file}, vhd.CheckOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"header-checksum", "bat-metadata"}, allCodes(report))
+	for _, change := range []func(t testing.TB, file []byte) []byte{inHead(28, 4, 3), inHead(32, 4, 3), inHead(16, 8, 1024), inHead(24, 4, 2<<16)} {
+		file = altered(disk(asIs), entry(1, 1), change, flip(512+36))(t)
+		report, err = checkFiles(t, map[string][]byte{"disk.vhd": file}, vhd.CheckOptions{})
+		require.NoError(t, err)
+		require.Equal(t, []string{"header-checksum"}, allCodes(report))
+	}
 
 	both := altered(disk(asIs), inHead(32, 4, 3), inHead(16, 8, 1))(t)
 	report, err = checkFiles(t, map[string][]byte{"disk.vhd": both}, vhd.CheckOptions{})

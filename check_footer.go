@@ -2,6 +2,7 @@ package vhd
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -34,14 +35,24 @@ func (k *checkup) checkFooters() (ok bool, err error) {
 	if err != nil && errors.Is(end.err, ErrUnsupported) {
 		return false, err
 	}
-	if err != nil && !end.hasCookie && (!first.hasCookie || first.err == nil) {
+	if err != nil && !end.hasCookie && (!first.hasCookie || first.err == nil) && !s.hasHeader() {
 		return k.checkLonger(err)
 	}
 	if readErr := k.checkEnd(&end, &first); readErr != nil {
 		return false, readErr
 	}
+	if end.saysFixed() && !first.hasCookie { // there is no copy of that, and nothing else to look at
+		m.footer.Type = Fixed
+		return false, nil
+	}
 	k.checkFooter("copy", "The footer's copy at the file's start", &first)
 	return err == nil, nil
+}
+
+// hasHeader says whether a dynamic header is where it nearly always is. Its checksum
+// is right, so this was an image, even if no footer is left.
+func (s *scratch) hasHeader() bool {
+	return new(DynamicHeader).UnmarshalBinary(s.start[footerSize:][:dynHeaderSize]) == nil
 }
 
 // checkEnd is about what stands at the end of the file, where the footer should.
@@ -130,6 +141,12 @@ type rawFooter struct {
 func (r *rawFooter) decode() {
 	r.err = r.footer.UnmarshalBinary(r.bytes)
 	r.hasCookie = bytes.HasPrefix(r.bytes, []byte(footerCookie))
+}
+
+// saysFixed says whether a footer that is damaged is that of a fixed disk, if that can
+// be believed.
+func (r *rawFooter) saysFixed() bool {
+	return r.err != nil && r.hasCookie && DiskType(binary.BigEndian.Uint32(r.bytes[60:])) == Fixed
 }
 
 // decodeOld decodes a footer of 511 bytes, where one of 512 would end and is not.

@@ -1,6 +1,7 @@
 package vhd
 
 import (
+	"encoding/binary"
 	"errors"
 	"strings"
 
@@ -16,7 +17,12 @@ func (k *checkup) checkHeader() (ok bool, err error) {
 			return false, err
 		}
 		k.addHeaderFlaw(err)
-		return false, nil
+		if !errors.Is(err, ErrChecksum) {
+			return false, nil
+		}
+		if ok, err := k.believeHeader(); !ok {
+			return false, err
+		}
 	}
 	k.parented = m.footer.Type == Differencing
 	hasLayout := k.holds("block-size", m.checkBlockSize())
@@ -32,6 +38,22 @@ func (k *checkup) checkHeader() (ok bool, err error) {
 		err = k.checkLocators(hasTable)
 	}
 	return hasLayout && hasTable, err
+}
+
+// believeHeader decodes a header whose checksum is wrong. ok is false if it says what
+// can't be, and then nothing of it is believed.
+func (k *checkup) believeHeader() (ok bool, err error) {
+	m := k.m
+	raw := make([]byte, dynHeaderSize)
+	if err := readFull(m.file, raw, m.footer.DataOffset); err != nil {
+		return false, inPart(inHeader, m.footer.DataOffset, err)
+	}
+	binary.BigEndian.PutUint32(raw[headerChecksumOff:], checksum(raw, headerChecksumOff))
+	if m.header.UnmarshalBinary(raw) == nil && m.checkHeader() == nil {
+		return true, nil
+	}
+	m.header = DynamicHeader{}
+	return false, nil
 }
 
 // holds says whether a rule of Open's holds, and notes what it says if not.
@@ -138,7 +160,7 @@ func (k *checkup) checkLocators(hasTable bool) error {
 // must not overlap. ok is false if it points to nothing.
 func (k *checkup) checkLocator(slot int, data locatorData, others []span) (ok bool) {
 	m, l := k.m, k.m.header.Locators[slot]
-	off := m.footer.DataOffset + locatorsOff + int64(slot)*locatorSize
+	off := m.locatorOff(slot)
 	if !l.isBelievable() {
 		k.add("locator-data", off+8, "Parent locator %d has a path of %d bytes at %#x; it should have 1 to %d bytes, behind the footer's copy.",
 			slot, l.DataLength, uint64(l.DataOffset), maxLocatorData) //nolint:gosec // as the file has it

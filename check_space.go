@@ -3,6 +3,8 @@ package vhd
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"slices"
 )
 
 // checkSpace looks for space that nothing uses, and at Xen's batmap. Where
@@ -13,10 +15,11 @@ func (k *checkup) checkSpace() (ok bool, err error) {
 	for _, b := range k.blocks {
 		offs = append(offs, b.off())
 	}
+	k.checkSetAside(offs)
 	if err := m.findBatmap(offs); err != nil {
 		return false, err
 	}
-	taken, err := m.takenByOthers(offs)
+	taken, err := m.takenInWalk(k.walkEntries, offs)
 	if e, ok := errors.AsType[*FormatError](err); ok && isAboutStructure(err) {
 		k.add("bat-overlap", e.Offset, "More entries of the BAT behind the disk's end are in use than blocks fit into the file: they overlap.")
 		return true, nil
@@ -28,43 +31,59 @@ func (k *checkup) checkSpace() (ok bool, err error) {
 	return true, k.readBatmap()
 }
 
+// checkSetAside looks at what locators set aside behind their paths: something else
+// may be there, such as blocks, at offs.
+func (k *checkup) checkSetAside(offs []int64) {
+	if !k.parented {
+		return // nobody reads what locators say there
+	}
+	for slot, l := range k.m.header.Locators {
+		if what, ok := k.inSpaceOf(slot, offs); ok {
+			k.add("locator-space", k.m.locatorOff(slot)+4, "Parent locator %d sets %d bytes aside at %d, and in them is %s.", slot, l.Space(), l.DataOffset, what)
+		}
+	}
+}
+
+// inSpaceOf is what is in the space that a locator sets aside, and not in its path.
+func (k *checkup) inSpaceOf(slot int, offs []int64) (what string, ok bool) {
+	m, l := k.m, k.m.header.Locators[slot]
+	if !m.holdsLocator(l) || l.Space() > m.footerOff-l.DataOffset {
+		return "", false // which was told
+	}
+	path := span{off: l.DataOffset, end: l.DataOffset + l.DataLength}
+	others := slices.Clone(m.structures())
+	for i, other := range m.header.Locators {
+		if i != slot && m.holdsLocator(other) {
+			others = append(others, span{fmt.Sprintf("the path of locator %d", i), other.DataOffset, other.DataOffset + other.DataLength})
+		}
+	}
+	behind := l.DataOffset + l.Space()
+	for _, s := range others {
+		if s.overlaps(path.end, behind) && !s.overlaps(path.off, path.end) {
+			return s.what, true
+		}
+	}
+	at, _ := slices.BinarySearch(offs, path.end-m.blockBytes()+1)
+	if at < len(offs) && offs[at] < behind {
+		return fmt.Sprintf("block %d", k.blocks[at].index()), true
+	}
+	return "", false
+}
+
 // checkFree looks for space that could be given back.
 func (k *checkup) checkFree(offs []int64, taken []span) {
 	m := k.m
-	var nblocks, n, first int64
-	next := m.behindAll(offs, taken)
-	count := func(from, to int64) {
-		slot := m.slotAt(from)
-		if slot+m.blockBytes() > to || len(offs) > 0 && to == offs[0] && m.isFreePage(from, to) {
-			return
-		}
-		if n == 0 {
-			first = from
-		}
-		nblocks += 1 + (to-slot-m.blockBytes())/m.slotSize()
-		n += to - from
+	next, g := m.behindAll(offs, taken), m.findGaps(offs, taken)
+	if g.large > 0 {
+		k.add("free-blocks", g.firstLarge, "Gaps in the file take %d bytes that nothing uses; so many blocks would fit there: %d.", g.large, g.nblocks)
 	}
-	for from, to := range m.freeSpace(offs, taken) {
-		count(from, to)
-	}
-	if len(offs) > 0 { // there may be more behind the last
-		for from, to := range gaps(taken, offs[len(offs)-1]+m.blockBytes(), next) {
-			count(from, to)
-		}
-	}
-	if n > 0 {
-		k.add("free-blocks", first, "Gaps in the file take %d bytes that nothing uses; so many blocks would fit there: %d.", n, nblocks)
+	if _, ok := m.planSliding(offs, taken); ok {
+		k.add("small-gaps", g.firstSmall, "Gaps in the file that are too small for a block take %d bytes that nothing uses, beside what aligns blocks; so many blocks would fit there together: %d.",
+			g.small, g.small/m.blockBytes())
 	}
 	if m.hasSlack(next) {
 		k.add("slack", next, "Behind the last block are %d bytes that nothing uses, in which a block or more would fit.", m.footerOff-next)
 	}
-}
-
-// isFreePage says whether what is free in front of the first block, at to, is so in
-// a new image, which has its footer there while it has no blocks. A small block
-// would fit in.
-func (m *Image) isFreePage(from, to int64) bool {
-	return to == m.slotAt(roundUp(from, blockAlignment)+footerAt(0))
 }
 
 // batmapCheck is what Xen's batmap says: of each block, whether all of its

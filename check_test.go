@@ -25,7 +25,7 @@ import (
 )
 
 // checkFiles checks d/disk.vhd among files, by name as seen from its directory, and makes sure that the check changes
-// nothing, opens nothing to write, and asks for no other file unless the chain is to be checked.
+// nothing, opens nothing to write, and asks for no other file unless the chain or the parent is to be checked.
 func checkFiles(t testing.TB, files map[string][]byte, opts vhd.CheckOptions) (*vhd.Report, error) {
 	t.Helper()
 	mem := vhdtest.NewMemFS()
@@ -45,10 +45,10 @@ func checkIn(t testing.TB, mem *vhdtest.MemFS, opts vhd.CheckOptions) (*vhd.Repo
 	for _, op := range rec.Ops() {
 		require.False(t, op.Mutates(), "%v", op)
 		require.False(t, op.Kind == vhdtest.OpOpen && op.Flag != os.O_RDONLY, "%v", op)
-		require.True(t, opts.Chain || op.Name == name, "%v", op)
+		require.True(t, opts.Chain || opts.Parent || op.Name == name, "%v", op)
 	}
 	require.True(t, bytes.Equal(before, mustReadFile(t, mem, name)), "the file has changed")
-	require.Equal(t, err != nil, report == nil)
+	require.True(t, err != nil || report != nil)
 	if report != nil {
 		requireOrdered(t, report)
 	}
@@ -204,7 +204,7 @@ func requireChainJudged(t testing.TB, image *vhdtest.HostileImage, report *vhd.R
 	case image.Refused.OfChain():
 		found := errorsIn(report)
 		require.NotEmpty(t, found)
-		require.Equal(t, "chain", found[len(found)-1].Structure)
+		require.True(t, slices.ContainsFunc(found, func(f vhd.Finding) bool { return f.Structure == "chain" }))
 	case image.Refused == vhdtest.Sound && image.Unwritable == vhdtest.Sound && !image.NeedsRecovery && image.Lost == nil:
 		require.Empty(t, errorsIn(report))
 	default:
@@ -254,12 +254,12 @@ func TestCheckTellsOfManyWrongEntriesInFewFindings(t *testing.T) {
 	for name, test := range map[string]struct {
 		entry func(i int, first uint32) uint32
 		code  string
-		more  string
+		more  int64
 	}{
-		"all at one place":    {func(_ int, first uint32) uint32 { return first }, "bat-overlap", "And 19983 more like these."},
-		"all at sector 0":     {func(int, uint32) uint32 { return 0 }, "bat-metadata", "And 19984 more like these."},
-		"all past the end":    {func(i int, _ uint32) uint32 { return 1<<30 + uint32(i) }, "bat-past-end", "And 19984 more like these."},
-		"all past everything": {func(int, uint32) uint32 { return 1<<32 - 2 }, "bat-past-end", "And 19984 more like these."},
+		"all at one place":    {func(_ int, first uint32) uint32 { return first }, "bat-overlap", 19983},
+		"all at sector 0":     {func(int, uint32) uint32 { return 0 }, "bat-metadata", 19984},
+		"all past the end":    {func(i int, _ uint32) uint32 { return 1<<30 + uint32(i) }, "bat-past-end", 19984},
+		"all past everything": {func(int, uint32) uint32 { return 1<<32 - 2 }, "bat-past-end", 19984},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := sound.Build(t)
@@ -278,7 +278,52 @@ func TestCheckTellsOfManyWrongEntriesInFewFindings(t *testing.T) {
 			require.Equal(t, []string{test.code}, codesOf(report, vhd.SeverityError))
 			found := errorsIn(report)
 			require.Len(t, found, 17)
-			require.Equal(t, test.more, found[16].Message)
+			require.Equal(t, fmt.Sprintf("And %d more like these.", test.more), found[16].Message)
+			require.Equal(t, test.more, found[16].Count)
+			require.Zero(t, found[15].Count)
+		})
+	}
+}
+
+// A file may have holes in its table, which say sector 0 and cost nothing. All that they say is counted.
+func TestCheckCountsTheEntriesInHolesOfATable(t *testing.T) {
+	for name, test := range map[string]struct {
+		size  int64
+		sound int // entries, from the first on
+		wrong string
+		spare string
+	}{
+		"of a small disk": {16 << 20, 8, "", "Entry 8 of the BAT, behind the disk's end, is in use, and so are 999982 more behind it"},
+		"of a large disk": {1 << 40, 0, "And 524272 more like these.", "Entry 524288 of the BAT, behind the disk's end, is in use, and so are 475702 more behind it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			img := vhdtest.NewDynamic(test.size)
+			img.MaxEntries = 1_000_000
+			file := img.Build(t)
+			clear(file[checkedTable+4*test.sound : checkedTable+4*1_000_000])
+			for index := range 9 { // nine are in no use
+				vhdtest.EditEntry(t, file, 900_000+index, vhdtest.Unallocated)
+			}
+			path := filepath.Join(t.TempDir(), "disk.vhd")
+			f, err := os.Create(path)
+			require.NoError(t, err)
+			require.NoError(t, f.Truncate(int64(len(file))))
+			for _, data := range [][2]int{{0, checkedTable + 4*8}, {checkedTable + 3_600_000, checkedTable + 3_601_000}, {len(file) - 512, len(file)}} {
+				_, err := f.WriteAt(file[data[0]:data[1]], int64(data[0]))
+				require.NoError(t, err)
+			}
+			require.NoError(t, f.Close())
+			report, err := vhd.Check(t.Context(), path, vhd.CheckOptions{})
+			require.NoError(t, err)
+			found := errorsIn(report)
+			if test.wrong != "" {
+				require.Len(t, found, 17)
+				require.Equal(t, test.wrong, found[16].Message)
+				found = nil
+			}
+			require.Empty(t, found)
+			at := slices.IndexFunc(report.Findings, func(f vhd.Finding) bool { return f.Code == "bat-beyond-disk" })
+			require.Contains(t, report.Findings[at].Message, test.spare)
 		})
 	}
 }
@@ -307,6 +352,7 @@ func TestCheckIsRefusedWhereItCanNotBeDone(t *testing.T) {
 		"text":                        {file: put("text", bytes.Repeat([]byte("no VHD\n"), 1000)), want: vhd.ErrFormat},
 		"a disk of an unknown type":   {file: put("unknown.vhd", unknown), want: vhd.ErrUnsupported},
 		"a check that writes":         {file: sound, opts: vhd.CheckOptions{Options: vhd.Options{Writable: true}}, want: fs.ErrInvalid},
+		"a parent that is not opened": {file: sound, opts: vhd.CheckOptions{Options: vhd.Options{NoParents: true}, Parent: true}, want: fs.ErrInvalid},
 		"a chain without its parents": {file: sound, opts: vhd.CheckOptions{Options: vhd.Options{NoParents: true}, Chain: true}, want: fs.ErrInvalid},
 		"a context that has ended":    {ctx: ended, file: sound, want: context.Canceled},
 	} {
@@ -349,14 +395,78 @@ func TestACheckOfAChainEndsAtAParentThatIsLocked(t *testing.T) {
 	require.NoError(t, os.WriteFile(leaf, checkedChild().Build(t), 0o600))
 	writer, err := vhd.Open(base, &vhd.Options{Writable: true})
 	require.NoError(t, err)
-	_, err = vhd.Check(t.Context(), leaf, vhd.CheckOptions{Chain: true})
+	report, err := vhd.Check(t.Context(), leaf, vhd.CheckOptions{Chain: true})
 	require.ErrorIs(t, err, vhd.ErrLocked)
 	require.Contains(t, err.Error(), "base.vhd")
+	require.Equal(t, &vhd.Report{Findings: []vhd.Finding{}}, report)
 	_, err = vhd.Check(t.Context(), leaf, vhd.CheckOptions{})
 	require.NoError(t, err, "alone")
 	require.NoError(t, writer.Close())
 	_, err = vhd.Check(t.Context(), leaf, vhd.CheckOptions{Chain: true})
 	require.NoError(t, err)
+}
+
+// chainFiles are a disk, its base and one between them, each changed or not.
+func chainFiles(t testing.TB, change map[string]func(t testing.TB, file []byte) []byte) map[string][]byte {
+	t.Helper()
+	mid := checkedChild()
+	leaf := vhdtest.NewChild(mid, "mid.vhd")
+	leaf.BlockSize = checkedBlock
+	files := map[string][]byte{"base.vhd": checkedDisk().Build(t), "mid.vhd": mid.Build(t), "disk.vhd": leaf.Build(t)}
+	for name, do := range change {
+		files[name] = do(t, files[name])
+	}
+	return files
+}
+
+// imageCodes are the findings, each as the name of its file in d and its code.
+func imageCodes(report *vhd.Report) []string {
+	var told []string
+	for _, f := range report.Findings {
+		told = append(told, strings.TrimPrefix(f.Image, "d/")+" "+f.Code)
+	}
+	return told
+}
+
+// A parent that is damaged is told of as if it were checked by itself, and so are those below it.
+func TestACheckOfAChainGoesOnBehindADamagedParent(t *testing.T) {
+	savedState := inBoth(84, 1, 1)
+	for name, test := range map[string]struct {
+		mid  func(t testing.TB, file []byte) []byte
+		want []string
+	}{
+		"blocks of another size": {inHead(32, 4, 3), []string{"disk.vhd parent-damaged", "mid.vhd block-size", "base.vhd saved-state"}},
+		"no header": {func(_ testing.TB, file []byte) []byte {
+			clear(file[512:1536])
+			return file
+		}, []string{"disk.vhd parent-damaged", "mid.vhd header-lost"}},
+		"both footers": {func(t testing.TB, file []byte) []byte {
+			t.Helper()
+			return flip(200)(t, flip(-300)(t, file))
+		}, []string{"disk.vhd parent-damaged", "mid.vhd footer-checksum", "mid.vhd copy-checksum"}},
+		"another disk, which is damaged too": {func(t testing.TB, file []byte) []byte {
+			t.Helper()
+			return inHead(32, 4, 3)(t, inBoth(68, 1, 0)(t, file))
+		}, []string{"disk.vhd parent-not-found"}},
+		"text": {func(testing.TB, []byte) []byte { return bytes.Repeat([]byte("no VHD\n"), 1000) }, []string{"disk.vhd parent-not-found"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := chainFiles(t, map[string]func(t testing.TB, file []byte) []byte{"base.vhd": savedState, "mid.vhd": test.mid})
+			report, err := checkFiles(t, files, vhd.CheckOptions{Chain: true})
+			require.NoError(t, err)
+			require.Equal(t, test.want, imageCodes(report))
+		})
+	}
+}
+
+// What is of a kind that nobody knows can't be checked, be it a parent or not.
+func TestACheckOfAChainEndsAtAParentOfAnUnknownType(t *testing.T) {
+	files := chainFiles(t, map[string]func(t testing.TB, file []byte) []byte{"mid.vhd": inBoth(60, 4, 5)})
+	files["disk.vhd"] = inHead(28, 4, 3)(t, files["disk.vhd"])
+	report, err := checkFiles(t, files, vhd.CheckOptions{Chain: true})
+	require.ErrorIs(t, err, vhd.ErrUnsupported)
+	require.Contains(t, err.Error(), "d/mid.vhd: footer: disk type")
+	require.Equal(t, []string{"disk.vhd table-entries"}, imageCodes(report), "what was found by then is told")
 }
 
 // Every name that was tried counts, and a few are told.
@@ -446,10 +556,12 @@ func TestACheckThatCanNotReadSaysSo(t *testing.T) {
 func TestAReportIsReadyForJSON(t *testing.T) {
 	report := vhd.Report{Findings: []vhd.Finding{
 		{Code: "bat-overlap", Severity: vhd.SeverityError, Image: "a.vhd", Structure: "BAT", Offset: 1536, Message: "Words."},
+		{Code: "bat-overlap", Severity: vhd.SeverityError, Image: "a.vhd", Structure: "BAT", Offset: 1540, Message: "More.", Count: 7},
 	}}
 	text, err := json.Marshal(report)
 	require.NoError(t, err)
-	require.JSONEq(t, `{"findings":[{"code":"bat-overlap","severity":"error","image":"a.vhd","structure":"BAT","offset":1536,"message":"Words."}]}`, string(text))
+	require.JSONEq(t, `{"findings":[{"code":"bat-overlap","severity":"error","image":"a.vhd","structure":"BAT","offset":1536,"message":"Words."},
+		{"code":"bat-overlap","severity":"error","image":"a.vhd","structure":"BAT","offset":1540,"message":"More.","count":7}]}`, string(text))
 	var again vhd.Report
 	require.NoError(t, json.Unmarshal(text, &again))
 	require.Equal(t, report, again)
@@ -508,5 +620,59 @@ func TestCheckFindsALeakOfSmallBlocks(t *testing.T) {
 		report, err := checkFiles(t, map[string][]byte{"disk.vhd": img.Build(t)}, vhd.CheckOptions{})
 		require.NoError(t, err)
 		require.Contains(t, allCodes(report), "free-blocks", name)
+	}
+}
+
+// Less than a block is no loss, and neither is what aligns blocks, however many there are.
+func TestCheckFindsNoLeakInGapsOfLessThanABlock(t *testing.T) {
+	img := vhdtest.NewDynamic(64 * checkedBlock)
+	img.BlockSize = checkedBlock
+	for i := range 64 {
+		img.Blocks = append(img.Blocks, vhdtest.Block{Index: i, Align: 4096})
+	}
+	img.Blocks[7].Gap, img.Blocks[20].Gap = 28672, 28672
+	report, err := checkFiles(t, map[string][]byte{"disk.vhd": img.Build(t)}, vhd.CheckOptions{})
+	require.NoError(t, err)
+	require.Empty(t, report.Findings)
+}
+
+// A small disk grows by few blocks at a time, and each time the footer stands where Windows has it:
+// blocks smaller than that have gaps between them, which are none of anybody's.
+func TestWhatAlignsFootersWhileADiskGrowsIsNoLeak(t *testing.T) {
+	mem := vhdtest.NewMemFS()
+	disk, err := vhd.Create("small.vhd", vhd.CreateOptions{Options: vhd.Options{FS: mem}, Size: 56 << 10, BlockSize: 1 << 10})
+	require.NoError(t, err)
+	for off := int64(0); off < disk.Size(); off += 1 << 10 {
+		_, err := disk.WriteAt([]byte("data"), off)
+		require.NoError(t, err)
+	}
+	require.NoError(t, disk.Close())
+	report, err := vhd.Check(t.Context(), "small.vhd", vhd.CheckOptions{Options: vhd.Options{FS: mem}})
+	require.NoError(t, err)
+	require.Empty(t, report.Findings)
+}
+
+// Small blocks are many, and not worth a read each: bitmaps that are near each other come in one.
+func TestCheckReadsTheBitmapsOfSmallBlocksTogether(t *testing.T) {
+	for blockSize, most := range map[int64]int{512: 60, 4096: 200, 32 << 10: 600} {
+		img := vhdtest.NewDynamic(1000 * blockSize)
+		img.BlockSize = blockSize
+		for i := range 1000 {
+			block := vhdtest.Block{Index: i, Align: 512, Data: []byte("data")}
+			switch i {
+			case 500:
+				block.Gap = 300 << 10
+			case 777:
+				block.Bitmap = []byte{0}
+			}
+			img.Blocks = append(img.Blocks, block)
+		}
+		calls := vhdtest.NewRecordFS(inMemory(t, img.Build(t)))
+		report, err := vhd.Check(t.Context(), "disk.vhd", vhd.CheckOptions{Options: vhd.Options{FS: calls}})
+		require.NoError(t, err)
+		require.Less(t, calls.Count(), most)
+		at := slices.IndexFunc(report.Findings, func(f vhd.Finding) bool { return f.Code == "bitmap-clear-data" })
+		require.Contains(t, report.Findings[at].Message, "Block 777 has data")
+		require.NotContains(t, allCodes(report), "bitmap-padding")
 	}
 }

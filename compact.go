@@ -9,8 +9,9 @@ import (
 // CompactOptions say how an image is compacted.
 type CompactOptions struct {
 	// Progress, if it is set, is told now and then how many bytes are done: of the
-	// blocks that the image has, each counted once when it is looked at and once
-	// when it is in its place. It is called by the goroutine that called Compact,
+	// blocks that the image has, each counted once when it is looked at, and once
+	// more as blocks are moved: those that stay count when all is done. It is called
+	// by the goroutine that called Compact,
 	// and holds it up while it runs. It must not change the chain.
 	Progress func(done, total int64)
 }
@@ -20,9 +21,13 @@ type CompactOptions struct {
 // dropped from it: those that are the same in the images below, and zeros where
 // nothing is below. Zeros over a parent's data stay. What can't be told, since an
 // image below is damaged or was not opened, stays too. In a disk without a parent,
-// only whole blocks of zeros are dropped. A table, or a path to the parent, that came to
-// stand among the blocks goes to the front. Then blocks from the end of the file take
+// only whole blocks of zeros are dropped. A table, a header or a path to the parent that came to
+// stand among the blocks goes to the front, unless the file would be longer for it, or the file
+// system says that there is no space to make room there. Then blocks from the end of the file take
 // the places that are free in front of them, and the file ends behind the last one.
+// Where gaps are left that are too small for a block, and take a block's bytes or more
+// together, the blocks behind them slide to the front. Meanwhile the file grows by as much
+// as one in sixteen of its blocks takes, but by 64 MiB at the most, or by one block.
 //
 // Space that a file system inside the disk has freed is not known here: see
 // [Disk.WriteZeroes]. Files of the operating system's get holes, where it can make
@@ -36,7 +41,10 @@ type CompactOptions struct {
 // end than it need be. A Snapshot ends it, without an error: the image that was the
 // leaf is not written to any more.
 //
-// When Compact returns nil, what was written before is durable, as after Sync. An
+// When Compact returns nil, what was written before is durable, as after Sync. The images
+// below are synced before anything is dropped, since a program that was killed may have
+// written to them. That there was no space for what goes to the front, or for sliding, is
+// told when all the rest is done. An
 // error and the end of ctx leave the disk as usable as it was, unless the error
 // matches ErrBroken; what was dropped and moved until then remains so, and the rest
 // is done by the next call. After a crash the image opens, and reads as it did.
@@ -59,10 +67,15 @@ func (d *Disk) Compact(ctx context.Context, opts CompactOptions) error {
 	if err != nil {
 		return d.explain(err)
 	}
-	if err := c.run(ctx); !errors.Is(err, errLeafChanged) {
-		return d.opError(err)
+	defer d.marks.Store(nil)
+	err = c.run(ctx)
+	switch {
+	case errors.Is(err, errLeafChanged):
+		return nil
+	case err == nil || isFull(err) || ctx.Err() != nil: // after a failure it might make things worse
+		err = joined(err, c.keepTime())
 	}
-	return nil
+	return d.opError(err)
 }
 
 // errLeafChanged ends a compaction whose image is the leaf no more.
@@ -75,22 +88,28 @@ type compaction struct {
 	opts CompactOptions
 	comparison
 
-	nsectors int64 // of the disk
-	at       int64 // the sector that is looked at next
-	looked   int64 // bytes of blocks that were looked at
-	toLook   int64 // bytes of all blocks, when it began
-	unsaved  int64 // bytes that were moved since the last sync
+	nsectors int64        // of the disk
+	at       int64        // the sector that is looked at next
+	looked   int64        // bytes of blocks that were looked at
+	toLook   int64        // bytes of all blocks, when it began
+	moved    int64        // bytes of blocks that were moved
+	unsaved  int64        // those since the last sync
+	timeBack func() error // gives the file the time back that it had when it began; nil: not yet known
+	waits    bool         // what would come to the front stays, as the file would be longer for it
+	noSpace  error        // for what takes some before it gives some back
 }
 
 func (d *Disk) newCompaction(opts CompactOptions) (*compaction, error) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
+	d.mu.Lock() // who writes is done, or will note it
+	defer d.mu.Unlock()
 	v, w := d.view(), d.leaf()
 	if err := d.canCompact(v); err != nil {
 		return nil, err
 	}
+	written := newWriteMarks(v.size)
+	d.marks.Store(written)
 	return &compaction{
-		disk: d, leaf: w, opts: opts, comparison: newComparison(),
+		disk: d, leaf: w, opts: opts, comparison: newComparison(written),
 		nsectors: v.size / SectorSize, toLook: w.space.nallocated * w.img.header.BlockSize,
 	}, nil
 }
@@ -103,15 +122,15 @@ func (d *Disk) canCompact(v *view) error {
 	case m.footer.SavedState != 0:
 		return fmt.Errorf("%w: it belongs to a machine in saved state, and must not be compacted", ErrUnsupported)
 	}
-	if d.opts.IgnoreParentIdentity { // else they were looked at, and only a merge that failed makes them others
-		return v.strangeParent()
-	}
-	return nil
+	return d.strangeParent(v)
 }
 
 // strangeParent is why what is read below the leaf need not be what its own parents
 // hold.
-func (v *view) strangeParent() error {
+func (d *Disk) strangeParent(v *view) error {
+	if !d.opts.IgnoreParentIdentity { // they were looked at, and only a merge that failed makes them others
+		return nil
+	}
 	for depth := 1; depth < len(v.chain); depth++ {
 		child, parent := v.at(depth-1).img, v.at(depth).img
 		if want, got := child.header.ParentID, parent.footer.ID; got != want {
@@ -125,23 +144,26 @@ func (v *view) strangeParent() error {
 // run does all of it. What is dropped is published before its space is taken,
 // and what is moved before that is given back (W6).
 func (c *compaction) run(ctx context.Context) error {
-	if err := c.disk.sync(); err != nil { // some file systems tell their holes only of what is on storage
+	if err := c.disk.sync(); err != nil { // what is written from here on is noted
+		return err
+	}
+	if err := c.noteTime(); err != nil {
+		return err
+	}
+	if err := c.disk.syncBelow(); err != nil {
 		return err
 	}
 	if err := c.dropAll(ctx); err != nil {
 		return err
 	}
-	if err := c.disk.alone(func() error { return c.bringHome(ctx) }); err != nil {
+	if err := c.keep(c.disk.alone(func() error { return c.bringHome(ctx) })); err != nil {
 		return err
 	}
-	blocks, err := c.survey()
+	blocks, err := c.moveToFront(ctx)
+	if err == nil && c.waits {
+		blocks, err = c.bringHomeLate(ctx)
+	}
 	if err != nil {
-		return err
-	}
-	if err := c.moveAll(ctx, blocks); err != nil {
-		return err
-	}
-	if err := c.disk.sync(); err != nil {
 		return err
 	}
 	if err := c.punchAll(ctx, blocks); err != nil {
@@ -151,6 +173,67 @@ func (c *compaction) run(ctx context.Context) error {
 		return err
 	}
 	c.progress(2 * c.toLook)
+	return c.noSpace
+}
+
+// noteTime notes when the file was written to last, for keepTime.
+func (c *compaction) noteTime() error {
+	return c.disk.alone(func() (err error) {
+		c.timeBack, err = c.disk.keepLeafTime()
+		return err
+	})
+}
+
+// keepTime gives the file that time back, unless somebody has written to the disk meanwhile.
+func (c *compaction) keepTime() error {
+	if c.timeBack == nil {
+		return nil
+	}
+	return c.disk.alone(func() error {
+		if c.disk.leaf() != c.leaf || c.written.count() > 0 {
+			return nil
+		}
+		return c.timeBack()
+	})
+}
+
+// bringHomeLate asks once more whether to bring home what stands among the blocks, by the
+// file as it is when nothing else can be done, and moves blocks again.
+func (c *compaction) bringHomeLate(ctx context.Context) ([]placedBlock, error) {
+	err := c.disk.alone(func() error {
+		if err := c.end(); err != nil {
+			return err
+		}
+		return c.bringHome(ctx)
+	})
+	if err := c.keep(err); err != nil {
+		return nil, err
+	}
+	return c.moveToFront(ctx)
+}
+
+// moveToFront moves blocks as far to the front as they can go, and publishes that. It returns
+// all of them.
+func (c *compaction) moveToFront(ctx context.Context) ([]placedBlock, error) {
+	blocks, err := c.survey()
+	if err == nil {
+		err = c.moveAll(ctx, blocks)
+	}
+	if err == nil {
+		err = c.closeGaps(ctx)
+	}
+	return blocks, err
+}
+
+// keep keeps the first error that tells of no space until the rest is done, which gives some
+// back. It returns any other.
+func (c *compaction) keep(err error) error {
+	if err == nil || !isFull(err) || c.disk.usable() != nil {
+		return err
+	}
+	if c.noSpace == nil {
+		c.noSpace = err
+	}
 	return nil
 }
 

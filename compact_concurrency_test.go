@@ -1,9 +1,14 @@
 package vhd_test
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -65,6 +70,67 @@ func TestReadersAndWritersDoNotNoticeCompactions(t *testing.T) {
 			s.requireAll(t)
 			require.NoError(t, disk.Close())
 		})
+	}
+}
+
+// A new image has no gaps that blocks have to slide over, so each round has one of others.
+func TestReadersAndWritersDoNotNoticeThatGapsAreClosed(t *testing.T) {
+	rounds := 60
+	if testing.Short() {
+		rounds = 15
+	}
+	const users, perUser = 4, 4 * 4096
+	for round := range rounds {
+		file, content := apartDisk(t, users*perUser/4096, 4096, 4096)
+		mem := inMemory(t, file)
+		disk, err := vhd.Open("disk.vhd", &vhd.Options{FS: mem, Writable: true})
+		require.NoError(t, err)
+		stop := make(chan struct{})
+		var group sync.WaitGroup
+		var errs [users + 1]error
+		for user := range users {
+			own := content[user*perUser:][:perUser]
+			rng := rand.New(rand.NewPCG(uint64(round), uint64(user)))
+			group.Go(func() { errs[user] = useOwnPart(disk, int64(user*perUser), own, rng, stop) })
+		}
+		errs[users] = disk.Compact(t.Context(), vhd.CompactOptions{})
+		close(stop)
+		group.Wait()
+		require.NoError(t, errors.Join(errs[:]...))
+		requireSameBytes(t, content, readAll(t, disk, disk.Size()), 0)
+		require.NoError(t, disk.Close())
+		require.Less(t, len(fileOf(t, mem)), len(file)*3/4)
+		require.NoError(t, mustReadAs(mem, "disk.vhd", "", content))
+	}
+}
+
+// useOwnPart writes sectors of a part of the disk, which holds content and which nobody else writes to, and reads it,
+// until it is stopped.
+func useOwnPart(disk *vhd.Disk, off int64, content []byte, rng *rand.Rand, stop chan struct{}) error {
+	got := make([]byte, len(content))
+	for n := 0; ; n++ {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		sector := rng.IntN(len(content) / vhd.SectorSize)
+		p := stamp(sector, n)
+		if rng.IntN(4) == 0 {
+			p = make([]byte, vhd.SectorSize)
+		}
+		copy(sectorOfContent(content, sector), p)
+		_, err := disk.WriteAt(p, off+int64(sector)*vhd.SectorSize)
+		if rng.IntN(8) == 0 {
+			err = errors.Join(err, disk.Sync())
+		}
+		_, readErr := disk.ReadAt(got, off)
+		if err := errors.Join(err, readErr); err != nil {
+			return err
+		}
+		if !bytes.Equal(content, got) {
+			return fmt.Errorf("the part at %d reads otherwise than it was written", off)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package vhd_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -294,6 +295,21 @@ func TestCompactGivesBackWhatIsBehindTheLastBlock(t *testing.T) {
 	requireCompact(t, name)
 }
 
+// Opening for writing makes such a block whole, and so the file longer.
+func TestTheSizeOfACompactImageIsForetoldIfItsLastBlockIsCutOff(t *testing.T) {
+	for _, c := range []struct {
+		fill byte
+		cut  int64
+	}{{'c', 1000}, {'c', compactBlock}, {0, 1000}} {
+		img := compactDisk('a', 'b', c.fill)
+		img.Blocks[2].Cut, img.EndAlign = c.cut, 0
+		name := filepath.Join(t.TempDir(), "x.vhd")
+		img.WriteFile(t, name)
+		compact(t, name) // which compares
+		requireCompact(t, name)
+	}
+}
+
 func TestCompactLeavesWhatItDoesNotKnowAsItWas(t *testing.T) {
 	base := compactDisk('p', 'q', 'r')
 	leaf := compactChild(base, blocksOf('p', 'x')...)
@@ -345,6 +361,32 @@ func TestCompactClearsXensBatmapBeforeABlockIsNotFullAnyMore(t *testing.T) {
 	require.Equal(t, []byte{0xFF, 0xFF, 0xFF, 0xFF}, after[4608+24:4608+28], "the one's complement of no sum")
 	require.True(t, isZeros(after[5120:5632]))
 	requireCompact(t, name)
+}
+
+// What a guest makes a block's bitmap look like is no batmap when the block is gone either.
+func TestTheBitmapOfADroppedBlockIsNotTakenForABatmap(t *testing.T) {
+	const block = 2 << 20
+	for _, headerOff := range []int64{0, 16 << 20} { // at home, or coming home too
+		bitmap := make([]byte, 512)
+		copy(bitmap, "tdbatmap")
+		img := vhdtest.NewDynamic(8*block, vhdtest.Block{Index: 0, Data: make([]byte, block), Bitmap: bitmap},
+			vhdtest.Block{Index: 1, Data: make([]byte, block)}, vhdtest.Block{Index: 2, Data: make([]byte, block)},
+			vhdtest.Block{Index: 3, Data: plain('a', block)})
+		img.HeaderOff = headerOff
+		raw := img.Build(t)
+		behind := int64(vhdtest.Entry(t, raw, 2))*512 + block/2
+		binary.BigEndian.PutUint64(bitmap[8:], uint64(behind)) // within a block that goes too
+		binary.BigEndian.PutUint32(bitmap[16:], 1)
+		mem := inMemory(t, img.Build(t)) // where no hole takes the bitmap away
+		disk, err := vhd.Open("disk.vhd", &vhd.Options{FS: mem, Writable: true})
+		require.NoError(t, err)
+		foretold, err := disk.CompactSize(t.Context(), vhd.CompactOptions{})
+		require.NoError(t, err)
+		require.NoError(t, disk.Compact(t.Context(), vhd.CompactOptions{}))
+		require.NoError(t, disk.Close())
+		require.Less(t, len(fileOf(t, mem)), block+64<<10)
+		require.Len(t, fileOf(t, mem), int(foretold))
+	}
 }
 
 func TestCompactKeepsTheBatmapOfWhatIsCompactAlready(t *testing.T) {

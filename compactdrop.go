@@ -3,6 +3,7 @@ package vhd
 import (
 	"context"
 	"errors"
+	"iter"
 )
 
 // dropAll drops from the leaf what reads the same without it.
@@ -138,10 +139,23 @@ type comparison struct {
 	view       *view
 	top, below mapBuilder
 	buf, other []byte
+
+	window  int64       // that is compared
+	written *writeMarks // what was written since all was synced; nil: nothing that matters
 }
 
-func newComparison() comparison {
-	return comparison{buf: make([]byte, bulkBuffer), other: make([]byte, bulkBuffer)}
+func newComparison(written *writeMarks) comparison {
+	return comparison{buf: make([]byte, bulkBuffer), other: make([]byte, bulkBuffer), written: written}
+}
+
+// dataOf yields the pieces of a layer's file, from off to end, that are no holes; what is
+// there is at diskOff on the disk. Some file systems, such as APFS, call what is not yet on
+// storage a hole, so nobody asks about what was written lately.
+func (c *comparison) dataOf(l *layer, diskOff, off, end int64) iter.Seq2[int64, int64] {
+	if c.written != nil && off < end && c.written.has(diskOff, end-off) {
+		return func(yield func(from, to int64) bool) { yield(off, end) }
+	}
+	return dataOf(l.data, off, end)
 }
 
 // isZeros says whether a block of a disk without a parent, whose bitmap is at off,
@@ -150,7 +164,8 @@ func (c *comparison) isZeros(l *layer, block, off int64, bitmap []byte) (bool, e
 	off += l.img.bitmapArea
 	for first, n := range presentRuns(bitmap, l.img.sectorsOnDisk(block)) {
 		end := min(off+(first+n)*SectorSize, l.img.footerOff) // the last block may be cut off
-		if _, found, err := l.firstData(c.buf, off+first*SectorSize, end); found || err != nil {
+		data := c.dataOf(l, block*l.img.header.BlockSize+first*SectorSize, off+first*SectorSize, end)
+		if _, found, err := l.firstData(c.buf, data); found || err != nil {
 			return false, err
 		}
 	}
@@ -161,7 +176,7 @@ func (c *comparison) isZeros(l *layer, block, off int64, bitmap []byte) (bool, e
 // same without it, with what serves it then. What can't be read without the leaf
 // is not the same. Of a writable disk the caller holds the lock.
 func (c *comparison) compare(v *view, window int64, same func(under mapExtent) error) error {
-	c.view = v
+	c.view, c.window = v, window
 	c.top.errs = nil
 	c.top.askLayers(v, window, 0, 1)
 	c.top.sort()
@@ -222,7 +237,8 @@ func (c *comparison) findZeros(e mapExtent, each func(start, end uint16) error) 
 	l := c.view.layers[e.layer]
 	at := e.start
 	sectorOf := func(off int64) uint16 { return e.start + inWindow((off-e.off)/SectorSize) }
-	for from, to := range dataOf(l.data, e.off, e.off+int64(e.end-e.start)*SectorSize) {
+	diskOff := c.window*windowSize + int64(e.start)*SectorSize
+	for from, to := range c.dataOf(l, diskOff, e.off, e.off+int64(e.end-e.start)*SectorSize) {
 		start := max(at, sectorOf(from))
 		if err := each(at, start); err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 
 // strayPart is the table, or what a locator points to, where it stands among the
 // blocks: a growing disk and a longer path leave it there. A file can't end in front
-// of it.
+// of it. So may the header, where a change of it was interrupted.
 type strayPart struct {
 	span
 	to  int64
@@ -20,24 +20,29 @@ type strayPart struct {
 type homecoming struct {
 	from, end int64 // the place: blocks that are there go elsewhere before
 	parts     []strayPart
+	header    bool // the header comes home too, to where the place begins, or to 512
 	movesBAT  bool
 	batmap    int64  // how much is kept behind the BAT for Xen's batmap, or for none
 	taken     []span // as it will be
+
+	evicted int64   // blocks that are in the place
+	slots   []int64 // where they go, the last first; those that find none there go to the end
 }
 
 // planHome finds a place for all that stands behind it and among the blocks, which are at
 // offs, in order. There is none if ok is false, or nothing to be moved.
 func (m *Image) planHome(offs []int64, taken []span) (h homecoming, ok bool) {
 	for from, to := range gaps(taken, 0, m.footerOff) {
-		h = homecoming{from: roundUp(from, SectorSize), parts: m.straysBehind(to, offs)}
-		if len(h.parts) == 0 {
+		h = homecoming{from: roundUp(from, SectorSize), parts: m.straysBehind(to, offs), header: m.footer.DataOffset >= to}
+		if len(h.parts) == 0 && !h.header {
 			break
 		}
 		h.end = h.from + h.arrange(m)
 		// A file gets no shorter by less than a block.
 		isAmong := len(offs) > 0 && offs[0] < to || h.end+m.blockBytes() <= to
 		if isAmong && h.end <= to {
-			h.arrive(m, taken)
+			h.evict(m, offs, taken)
+			h.arrive(m, offs, taken)
 			return h, true
 		}
 	}
@@ -46,13 +51,14 @@ func (m *Image) planHome(offs []int64, taken []span) (h homecoming, ok bool) {
 
 // arrange says where in the place everything goes, and how much space that needs.
 func (h *homecoming) arrange(m *Image) (need int64) {
-	need = dynHeaderSize // the place where the header stands meanwhile
+	need = dynHeaderSize // the place where the header stands meanwhile, or for good
 	for i := range h.parts {
 		p := &h.parts[i]
 		p.to = h.from + need
 		need += roundUp(p.end-p.off, SectorSize)
 	}
-	if h.movesBAT = h.parts[len(h.parts)-1].off == m.header.TableOffset; h.movesBAT {
+	last := len(h.parts) - 1
+	if h.movesBAT = last >= 0 && h.parts[last].off == m.header.TableOffset; h.movesBAT {
 		h.batmap = m.batmapFor(int64(m.header.MaxTableEntries))
 	}
 	return need + h.batmap
@@ -76,9 +82,25 @@ func (m *Image) straysBehind(off int64, offs []int64) (parts []strayPart) {
 	return parts
 }
 
+// headerHome is where the header will be: at 512 if nothing else is there, as
+// headerChange has it, or where the place begins.
+func (h *homecoming) headerHome(m *Image, offs []int64, taken []span) int64 {
+	const home, end = footerSize, footerSize + dynHeaderSize
+	stays := func(off int64) bool { return off < end && !h.isInPlace(m, off) }
+	if slices.ContainsFunc(taken, func(t span) bool { return t.overlaps(home, end) }) || slices.ContainsFunc(offs, stays) {
+		return h.from
+	}
+	return home
+}
+
 // arrive notes where everything will be.
-func (h *homecoming) arrive(m *Image, taken []span) {
+func (h *homecoming) arrive(m *Image, offs []int64, taken []span) {
 	gone := map[int64]bool{}
+	if h.header {
+		gone[m.footer.DataOffset] = true
+		home := h.headerHome(m, offs, taken)
+		h.taken = append(h.taken, span{"the dynamic header", home, home + dynHeaderSize})
+	}
 	for i := range h.parts {
 		p := &h.parts[i]
 		gone[p.off] = true
@@ -100,7 +122,30 @@ func (h *homecoming) arrive(m *Image, taken []span) {
 	slices.SortFunc(h.taken, func(x, y span) int { return cmp.Compare(x.off, y.off) })
 }
 
-// bringHome does it.
+// evict finds other places for blocks, at offs, that are in the place.
+func (h *homecoming) evict(m *Image, offs []int64, taken []span) {
+	for _, off := range offs {
+		if h.isInPlace(m, off) {
+			h.evicted++
+		}
+	}
+	h.slots = slices.DeleteFunc(m.slotsInFront(offs, taken), func(off int64) bool { return h.isInPlace(m, off) })
+}
+
+// isInPlace says whether a block at off is in the place.
+func (h *homecoming) isInPlace(m *Image, off int64) bool {
+	return off < h.end && off+m.blockBytes() > h.from
+}
+
+// roomFor is why there is no room for it, as far as that is known.
+func (h *homecoming) roomFor(d *Disk) error {
+	l := d.view().top()
+	return d.opts.checkRoom(d.fileName(l), max(0, h.evicted-int64(len(h.slots)))*l.img.slotSize())
+}
+
+// bringHome does it, unless the file would be longer for it as blocks are by now, which
+// c.waits notes, or it is known that there is no space to make room for it, which it returns: then
+// all stays where it is.
 func (c *compaction) bringHome(ctx context.Context) error {
 	d := c.disk
 	if err := c.goesOn(); err != nil {
@@ -109,15 +154,29 @@ func (c *compaction) bringHome(ctx context.Context) error {
 	if err := d.settle(); err != nil {
 		return err
 	}
-	_, offs, taken, err := c.leaf.img.takeStock()
+	s, offs, taken, err := c.leaf.img.takeStock()
 	if err != nil {
 		return err
 	}
-	h, ok := c.leaf.img.planHome(offs, taken)
+	m := c.leaf.img
+	h, ok := m.planHome(offs, taken)
 	if !ok {
 		return nil
 	}
-	if err := c.makeRoom(ctx, &h); err != nil {
+	now := arrangement{disk: d, img: m, offs: offs, taken: taken, footerOff: m.footerOff}
+	if c.waits = !now.isNoLongerBy(&h); c.waits {
+		return nil
+	}
+	if err := h.roomFor(d); err != nil {
+		return err
+	}
+	c.leaf.space.next, c.leaf.space.freeSlots = s.next, nil // what is free behind the last block is behind next
+	return c.goHome(ctx, &h)
+}
+
+func (c *compaction) goHome(ctx context.Context, h *homecoming) error {
+	d := c.disk
+	if err := c.makeRoom(ctx, h); err != nil {
 		return err
 	}
 	if h.movesBAT {
@@ -125,20 +184,20 @@ func (c *compaction) bringHome(ctx context.Context) error {
 			return err
 		}
 	}
-	change, err := d.newHeaderChange()
+	change, err := d.newHeaderChangeAt(h.from)
 	if err == nil {
-		err = c.moveHome(change, &h)
+		err = c.moveHome(change, h)
 	}
 	c.leaf = d.leaf()
 	return err
 }
 
-// makeRoom moves the blocks that are in the place to the end of the file.
+// makeRoom moves the blocks that are in the place elsewhere.
 func (c *compaction) makeRoom(ctx context.Context, h *homecoming) error {
 	defer c.disk.publishChanges()
 	var inPlace []int64
 	err := c.leaf.img.eachBlock(func(block int64, e batEntry) error {
-		if off := e.off(); off < h.end && off+c.leaf.img.blockBytes() > h.from {
+		if h.isInPlace(c.leaf.img, e.off()) {
 			inPlace = append(inPlace, block)
 		}
 		return nil
@@ -149,13 +208,14 @@ func (c *compaction) makeRoom(ctx context.Context, h *homecoming) error {
 		}
 		if err == nil {
 			c.leaf.space.planned = int64(len(inPlace) - i)
-			err = c.moveToEnd(block)
+			err = c.moveAway(block, h)
 		}
 	}
 	return err
 }
 
-func (c *compaction) moveToEnd(block int64) error {
+// moveAway moves a block to a free place, or to the end of the file.
+func (c *compaction) moveAway(block int64, h *homecoming) error {
 	d, w := c.disk, c.leaf
 	if w.dirtyCost > maxDirtyCost {
 		if err := d.flush(heldLock{}); err != nil {
@@ -167,6 +227,9 @@ func (c *compaction) moveToEnd(block int64) error {
 		return err
 	}
 	w.space.freeSlots = nil // some are in the place; they are found again
+	if n := len(h.slots); n > 0 {
+		w.space.freeSlots, h.slots = h.slots[n-1:], h.slots[:n-1]
+	}
 	off, _, err := d.allocate()
 	if err != nil {
 		return err

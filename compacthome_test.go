@@ -85,6 +85,29 @@ func grownAndMoved(t testing.TB, blockSize, nblocks int64, kept int) (name strin
 	return name, content
 }
 
+// The block that makes room for the table goes behind the other one, and leaves a gap in which neither fits.
+func TestWhatStandsAmongTheBlocksStaysWhereTheFileWouldBeLongerWithoutIt(t *testing.T) {
+	img := vhdtest.NewDynamic(32<<10, vhdtest.Block{Index: 0, Data: plain('a', 16<<10), Off: 1536}, vhdtest.Block{Index: 1, Data: plain('b', 16<<10), Off: 18944})
+	img.BlockSize, img.BATOff, img.EndAlign = 16<<10, 18432, 4096
+	name := filepath.Join(t.TempDir(), "x.vhd")
+	img.WriteFile(t, name)
+	before, after := compact(t, name)
+	require.Equal(t, before, after)
+	requireCompact(t, name)
+}
+
+// What is free behind the last block takes the one that makes room, instead of the file growing.
+func TestABlockThatMakesRoomGoesWhereADroppedOneWas(t *testing.T) {
+	img := vhdtest.NewDynamic(6<<10, vhdtest.Block{Index: 0, Data: plain('a', 2048), Off: 3072},
+		vhdtest.Block{Index: 1, Data: plain('b', 2048), Off: 6144}, vhdtest.Block{Index: 2, Data: make([]byte, 2048), Off: 8704})
+	img.BlockSize, img.BATOff = 2048, 5632
+	name := filepath.Join(t.TempDir(), "x.vhd")
+	img.WriteFile(t, name)
+	before, after := compact(t, name)
+	require.Len(t, after, len(before), "a footer behind the two would end where this one does")
+	requireCompact(t, name)
+}
+
 // After every crash the disk reads as before. A larger table comes home to where blocks are.
 func TestEveryCrashOfAHomecomingLeavesTheDisk(t *testing.T) {
 	for _, c := range []struct {
@@ -120,6 +143,57 @@ func TestEveryCrashOfAHomecomingLeavesTheDisk(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A change of the header that was interrupted leaves it behind the blocks.
+func TestCompactBringsTheHeaderHome(t *testing.T) {
+	for _, kept := range []int{0, 1, 3} {
+		for _, at := range []string{"home", "end", "end, with a block at home"} {
+			t.Run(fmt.Sprintf("%d blocks stay, the header is at the %s", kept, at), func(t *testing.T) {
+				img := compactDisk(make([]byte, 40)...)
+				for i := range kept {
+					img.Blocks[39-i].Data = plain('a', compactBlock)
+				}
+				img.BATOff = 2048
+				if at != "home" {
+					img.HeaderOff = 4096 + 42*compactSlot
+				}
+				if at == "end, with a block at home" {
+					img.BATOff = 80 << 10
+					img.Blocks[0].Off, img.Blocks[0].Align, img.Blocks[0].Data = 512, 0, plain('b', compactBlock)
+					img.Blocks[1].Off = 96<<10 - 512
+				}
+				name := filepath.Join(t.TempDir(), "x.vhd")
+				img.WriteFile(t, name)
+				_, after := compact(t, name)
+				require.EqualValues(t, 512, binary.BigEndian.Uint64(after[16:]))
+				require.LessOrEqual(t, len(after), 16<<10+(kept+1)*compactSlot)
+				requireFileReadsAs(t, name, img.Content(t, nil))
+				requireCompact(t, name)
+			})
+		}
+	}
+}
+
+func TestEveryCrashWhileTheHeaderComesHomeLeavesTheDisk(t *testing.T) {
+	img := vhdtest.NewDynamic(8<<10, blockOf(0, 1), blockOf(1, 0), blockOf(2, 2), blockOf(3, 3))
+	img.BlockSize, img.BATOff, img.HeaderOff = resizedBlock, 2048, 16<<10
+	img.Blocks[0].Off = 2560
+	files := inMemory(t, img.Build(t))
+	require.NoError(t, files.Rename("disk.vhd", leafName))
+	look := func(state *vhdtest.MemFS) error { return mustReadAs(state, leafName, "", img.Content(t, nil)) }
+	work := func(fsys vhd.FS) error {
+		disk, err := vhd.Open(leafName, &vhd.Options{FS: fsys, Writable: true})
+		if err != nil {
+			return err
+		}
+		return errors.Join(disk.Compact(t.Context(), vhd.CompactOptions{}), disk.Close())
+	}
+	crashEverywhere(t, files, false, work, look)
+	failEverywhere(t, files, false, work, look)
+	require.NoError(t, work(files))
+	require.Less(t, len(mustReadFile(t, files, leafName)), 10<<10)
+	require.EqualValues(t, 512, binary.BigEndian.Uint64(mustReadFile(t, files, leafName)[16:]))
 }
 
 // tableOf is where the BAT of leaf.vhd is.

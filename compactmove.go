@@ -38,19 +38,12 @@ func (c *compaction) takeStock() ([]placedBlock, error) {
 }
 
 // slotsInFront are all places in front of the last block where one could be put,
-// the last first. In a file whose blocks are not all aligned none needs to be: so
-// any gap that a block left takes one.
+// the last first.
 func (m *Image) slotsInFront(offs []int64, taken []span) []int64 {
-	aligned := !slices.ContainsFunc(offs, func(off int64) bool { return off != m.slotAt(off) })
+	aligned := m.areAligned(offs)
 	var slots []int64
 	for from, to := range m.freeSpace(offs, taken) {
-		if aligned {
-			slots = m.appendSlots(slots, from, to)
-			continue
-		}
-		for off := roundUp(from, SectorSize); off+m.blockBytes() <= to && int64(len(slots)) < m.nblocks; off += m.blockBytes() {
-			slots = append(slots, off)
-		}
+		slots = m.appendPlaces(slots, from, to, aligned)
 	}
 	slices.Reverse(slots)
 	return slots
@@ -63,7 +56,7 @@ const saveEvery = 256 << 20
 // moveAll moves the last block of the file into the first place that is free, and
 // so on until none is free in front of a block.
 func (c *compaction) moveAll(ctx context.Context, blocks []placedBlock) error {
-	for i, b := range slices.Backward(blocks) {
+	for _, b := range slices.Backward(blocks) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -74,7 +67,7 @@ func (c *compaction) moveAll(ctx context.Context, blocks []placedBlock) error {
 		if !more || err != nil {
 			return err
 		}
-		c.progress(c.toLook + c.toLook*int64(len(blocks)-i)/int64(len(blocks)+1))
+		c.tellMoved()
 	}
 	return nil
 }
@@ -91,6 +84,15 @@ func (c *compaction) save() error {
 // moveDown moves a block to a place in front of where it is. It says whether there
 // was one. A block that is somewhere else by now stays there.
 func (c *compaction) moveDown(at placedBlock) (more bool, err error) {
+	return c.moveTo(at, func(off int64) (int64, bool, error) {
+		slot, ok := c.leaf.slotBefore(off)
+		return slot, ok, nil
+	})
+}
+
+// moveTo moves a block to the place that find has for one at an offset, and says whether
+// there was one.
+func (c *compaction) moveTo(at placedBlock, find func(off int64) (int64, bool, error)) (more bool, err error) {
 	d, w := c.disk, c.leaf
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -102,9 +104,9 @@ func (c *compaction) moveDown(at placedBlock) (more bool, err error) {
 	if err != nil || b.off != at.off() {
 		return true, err
 	}
-	off, ok := w.slotBefore(b.off)
-	if !ok {
-		return false, nil
+	off, ok, err := find(b.off)
+	if !ok || err != nil {
+		return false, err
 	}
 	return true, c.moveBlock(b, off)
 }
@@ -121,8 +123,12 @@ func (c *compaction) moveBlock(b *leafBlock, off int64) error {
 		c.disk.remap(b, first, n)
 	}
 	c.unsaved += w.img.header.BlockSize
+	c.moved += w.img.header.BlockSize
 	return nil
 }
+
+// tellMoved tells how much is done. Some blocks are moved twice.
+func (c *compaction) tellMoved() { c.progress(c.toLook + min(c.moved, c.toLook)) }
 
 // slotBefore takes a free place in front of off: the first in the file, unless
 // others gave places back meanwhile.
@@ -145,17 +151,24 @@ func (w *leaf) slotBefore(off int64) (slot int64, ok bool) {
 // overwritten with zeros too.
 func (c *compaction) copyBlock(b *leafBlock, off int64) error {
 	w := c.leaf
-	from, to, n := w.dataOff(b, 0), off+w.img.bitmapArea, w.img.header.BlockSize
-	if w.hasParent() {
-		for first, n := range presentRuns(b.bitmap, w.img.sectorsPerBlock) {
-			if err := c.copyData(to+first*SectorSize, from+first*SectorSize, n*SectorSize); err != nil {
-				return err
-			}
-		}
-		return nil
+	if !w.hasParent() {
+		return c.copySectors(b, off, 0, w.img.sectorsPerBlock)
 	}
+	for first, n := range presentRuns(b.bitmap, w.img.sectorsPerBlock) {
+		if err := c.copySectors(b, off, first, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copySectors copies n sectors of a block to those of one at off. Holes stay such.
+func (c *compaction) copySectors(b *leafBlock, off, first, n int64) error {
+	w := c.leaf
+	n *= SectorSize
+	from, to := w.dataOff(b, first), off+w.img.bitmapArea+first*SectorSize
 	at := from
-	for data, end := range dataOf(w.data, from, from+n) {
+	for data, end := range c.dataOf(w.layer, b.index*w.img.header.BlockSize+first*SectorSize, from, from+n) {
 		if err := zeroRange(w.file, to+at-from, data-at); err != nil {
 			return err
 		}

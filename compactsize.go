@@ -58,8 +58,8 @@ type compactPlan struct {
 	kept   []int64       // offsets of those that have to stay
 	comparison
 
-	window int64 // that was compared last; -1: none
-	own    sectorSet
+	found int64     // the window in which own was found; -1: none
+	own   sectorSet // what the leaf needs to have there
 }
 
 func (d *Disk) planCompaction() (*compactPlan, error) {
@@ -71,7 +71,7 @@ func (d *Disk) planCompaction() (*compactPlan, error) {
 	}
 	m := v.top().img
 	blocks, err := m.placedBlocks(m.mostBlocks())
-	return &compactPlan{disk: d, layer: v.top(), blocks: blocks, comparison: newComparison(), window: -1}, err
+	return &compactPlan{disk: d, layer: v.top(), blocks: blocks, comparison: newComparison(nil), found: -1}, err
 }
 
 // look finds out whether a block has to stay.
@@ -131,10 +131,10 @@ func (p *compactPlan) needs(b placedBlock) (bool, error) {
 
 // compareWindow finds out which sectors of a window the leaf needs to have.
 func (p *compactPlan) compareWindow(window int64) error {
-	if p.window == window {
+	if p.found == window {
 		return nil
 	}
-	p.window, p.own = -1, sectorSet{}
+	p.found, p.own = -1, sectorSet{}
 	var same sectorSet
 	err := p.compare(p.disk.view(), window, func(under mapExtent) error {
 		same.add(int(under.start), int(under.end-under.start))
@@ -151,7 +151,7 @@ func (p *compactPlan) compareWindow(window int64) error {
 	for i := range p.own {
 		p.own[i] &^= same[i]
 	}
-	p.window = window
+	p.found = window
 	return nil
 }
 
@@ -188,39 +188,27 @@ func (p *compactPlan) sizeAlone() (int64, error) {
 		return 0, err
 	}
 	m := p.layer.img
-	slices.Sort(p.kept)
-	taken, err := m.takenByOthers(p.kept)
-	if err != nil {
+	a := arrangement{disk: p.disk, img: m, offs: p.kept}
+	slices.Sort(a.offs)
+	var err error
+	if a.footerOff, a.anewFooter, err = p.openedFooter(); err != nil {
 		return 0, err
 	}
-	if h, ok := m.planHome(p.kept, taken); ok {
-		taken = h.taken
-		p.makeRoom(&h)
+	if a.taken, err = m.takenByOthers(a.offs); err != nil {
+		return 0, err
 	}
-	slots := m.slotsInFront(p.kept, taken)
-	for i, off := range slices.Backward(p.kept) {
-		n := len(slots)
-		if n == 0 || slots[n-1] > off {
-			break
-		}
-		p.kept[i], slots = slots[n-1], slots[:n-1]
-	}
-	slices.Sort(p.kept)
-	if off := footerAt(m.behindAll(p.kept, taken)); off < m.footerOff {
-		return off + footerSize, nil
-	}
-	return m.FileSize(), nil
+	return a.trimmed().compacted().size(), nil
 }
 
-// makeRoom moves the blocks that are where things come home to the end of the file.
-func (p *compactPlan) makeRoom(h *homecoming) {
+// openedFooter is where the footer is once the image was opened for writing, which writes one
+// that is lost, and makes whole a last block that is cut off: then it is anew.
+func (p *compactPlan) openedFooter() (off int64, anew bool, err error) {
 	m := p.layer.img
-	end := m.footerOff
-	for i, off := range p.kept {
-		if off < h.end && off+m.blockBytes() > h.from {
-			p.kept[i] = m.slotAt(end)
-			end = p.kept[i] + m.blockBytes()
-		}
+	offs := offsOf(p.blocks)
+	slices.Sort(offs)
+	taken, err := m.takenByOthers(offs)
+	if next := m.behindAll(offs, taken); next > m.footerOff || m.footerOff == m.FileSize() {
+		return footerAt(next), true, err
 	}
-	slices.Sort(p.kept)
+	return m.footerOff, false, err
 }

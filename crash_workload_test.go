@@ -3,6 +3,7 @@ package vhd_test
 import (
 	"hash/maphash"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,6 +20,10 @@ func tinyLeaves() []leafKind {
 			storage: vhdtest.CrashOptions{Order: order, Space: space},
 		}
 	}
+	apart := func(k leafKind) leafKind {
+		k.apart = true
+		return k
+	}
 	return []leafKind{
 		tiny("fixed", 0, vhd.Fixed, vhdtest.AnyOrder, vhdtest.SpaceZeros),
 		tiny("dynamic", 0, vhd.Dynamic, vhdtest.AnyOrder, vhdtest.SpaceZeros),
@@ -26,6 +31,8 @@ func tinyLeaves() []leafKind {
 		tiny("child", vhd.Dynamic, vhd.Differencing, vhdtest.AnyOrder, vhdtest.SpaceZeros),
 		tiny("child, garbage in new space", vhd.Dynamic, vhd.Differencing, vhdtest.AnyOrder, vhdtest.SpaceNoise),
 		tiny("child, appends in order", vhd.Fixed, vhd.Differencing, vhdtest.AppendOrder, vhdtest.SpaceZeros),
+		apart(tiny("dynamic with small gaps", 0, vhd.Dynamic, vhdtest.AnyOrder, vhdtest.SpaceZeros)),
+		apart(tiny("child with small gaps", vhd.Dynamic, vhd.Differencing, vhdtest.AnyOrder, vhdtest.SpaceZeros)),
 	}
 }
 
@@ -112,7 +119,7 @@ func (e *everyCrash) choose(r *crashRun) {
 }
 
 // crashingNames are of the files that short workloads change.
-var crashingNames = []string{baseName, leafName, newName, "snapshot-1.vhd", "snapshot-2.vhd", "snapshot-3.vhd"}
+var crashingNames = []string{baseName, leafName, newName, flatName, "snapshot-1.vhd", "snapshot-2.vhd", "snapshot-3.vhd"}
 
 func (e *everyCrash) hash(state *vhdtest.MemFS) uint64 {
 	var h maphash.Hash
@@ -127,21 +134,27 @@ func (e *everyCrash) hash(state *vhdtest.MemFS) uint64 {
 }
 
 // stepsWanted is of how many steps the workloads are at the most. What garbage is
-// in new space makes many states of each.
+// in new space makes many states of each, and so do gaps that are closed.
 func stepsWanted(t testing.TB, leaf *leafFiles) int {
 	t.Helper()
 	full := 3
-	if leaf.storage.Space != vhdtest.SpaceZeros {
+	if leaf.storage.Space != vhdtest.SpaceZeros || leaf.apart {
 		full = 2
 	}
 	return wanted(t, "VHD_CRASH_STEPS", full, 2)
 }
 
-// oneWorkloadIn says how many of the workloads of so many steps are tried: of
-// those of three, one in four, unless more is asked for.
-func oneWorkloadIn(length int) int {
-	if length > 2 && os.Getenv("VHD_CRASH_STEPS") == "" {
-		return 4
+// oneWorkloadIn says how many of the workloads like p are tried, unless all are asked for: of those
+// of three steps, one in sixteen, and of those of two with an operation of the life of a chain, which
+// makes many changes, one in eight.
+func oneWorkloadIn(p program) int {
+	switch {
+	case os.Getenv("VHD_CRASH_STEPS") != "":
+		return 1
+	case len(p) > 2:
+		return 16
+	case len(p) == 2 && slices.ContainsFunc(p, func(s step) bool { return s.op.life }):
+		return 8
 	}
 	return 1
 }
@@ -154,9 +167,8 @@ func TestEveryCrashOfEveryShortWorkloadKeepsThePromise(t *testing.T) {
 			every := newEveryCrash()
 			workloads, n := 0, 0
 			for length := 1; length <= stepsWanted(t, leaf); length++ {
-				oneIn := oneWorkloadIn(length)
 				eachWorkload(t, length, func(p program) {
-					if n++; n%oneIn != 0 {
+					if n++; n%oneWorkloadIn(p) != 0 {
 						return
 					}
 					if err := every.run(leaf, p); err != nil {

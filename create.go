@@ -30,6 +30,13 @@ type CreateOptions struct {
 	BlockSize int64     // bytes, a power of two from 512 to 256 MiB; zero: 2 MiB
 	ID        uuid.UUID // identifier; zero: a new one
 	Time      time.Time // of creation; zero: now
+	Creator   string    // what the footer names as the application that made it, four bytes such as CreatorWindows, else it is fs.ErrInvalid; empty: CreatorVHD
+
+	// Perm is who may read and write the file, before the umask, of which the nine permission
+	// bits count; zero: anybody, 0666. Where the content comes from a file that not everybody
+	// may read, that file's. It is what the FS gets. Snapshot goes without: the new leaf is as
+	// readable as the old one.
+	Perm fs.FileMode
 }
 
 // Create makes an image and opens it for writing. It appears under its name
@@ -70,7 +77,7 @@ func (c *creation) create() (*Disk, error) {
 	if c.name == "" {
 		return nil, fmt.Errorf("%w: an image needs a name", fs.ErrInvalid)
 	}
-	c.image = newImage{diskType: c.opts.Type, size: c.opts.Size, blockSize: c.opts.BlockSize, id: c.opts.ID, time: c.opts.Time}
+	c.image = newImage{diskType: c.opts.Type, size: c.opts.Size, blockSize: c.opts.BlockSize, id: c.opts.ID, time: c.opts.Time, creator: c.opts.Creator}
 	if err := c.fillIn(); err != nil {
 		return nil, err
 	}
@@ -260,7 +267,11 @@ type directory struct {
 	perm fs.FileMode // before the umask; 0: anybody may read and write
 }
 
-func (c *creation) directory() (directory, error) { return directoryOf(c.name, c.opts.FS) }
+func (c *creation) directory() (directory, error) {
+	dir, err := directoryOf(c.name, c.opts.FS)
+	dir.perm = c.opts.Perm.Perm()
+	return dir, err
+}
 
 // directoryOf is where a file called name comes into being; a nil fsys is the
 // operating system's files.

@@ -191,6 +191,30 @@ func TestAPathTooLongForTheHeaderIsInTheLocatorsAlone(t *testing.T) {
 	require.NoError(t, disk.Close())
 }
 
+func TestANewImageNamesTheCreatorThatIsAskedFor(t *testing.T) {
+	fsys := vhdtest.NewMemFS()
+	opts := createOptions()
+	opts.Creator = vhd.CreatorWindows
+	windows, own := create(t, fsys, "windows.vhd", opts), create(t, fsys, "own.vhd", createOptions())
+	require.Equal(t, "win ", string(windows[28:32]))
+	require.Equal(t, "win ", string(windows[len(windows)-512:][28:32]))
+	copy(own[28:], "win ")
+	withChecksum(withoutChecksum(own[:512]), 64)
+	require.Equal(t, own[:512], windows[:512], "nothing else is said in another way")
+
+	d, err := vhd.Open("own.vhd", &vhd.Options{FS: fsys, Writable: true})
+	require.NoError(t, err)
+	require.NoError(t, d.Snapshot("top.vhd", vhd.CreateOptions{Creator: vhd.CreatorQemu}))
+	require.Equal(t, [4]byte{'q', 'e', 'm', '2'}, d.Chain()[0].Footer().CreatorApplication)
+	require.NoError(t, d.Close())
+}
+
+// withoutChecksum is a footer in which that is zeros.
+func withoutChecksum(footer []byte) []byte {
+	clear(footer[64:68])
+	return footer
+}
+
 func TestCreateFillsInWhatIsNotSaid(t *testing.T) {
 	fsys := vhdtest.NewMemFS()
 	before := time.Now().Add(-2 * time.Second)
@@ -231,6 +255,8 @@ func TestCreateRefusesWhatCanNotBe(t *testing.T) {
 		"blocks of 256":              {vhd.CreateOptions{Size: 1 << 20, BlockSize: 256}, fs.ErrInvalid},
 		"blocks of 512 MiB":          {vhd.CreateOptions{Size: 1 << 20, BlockSize: 512 << 20}, fs.ErrInvalid},
 		"negative blocks":            {vhd.CreateOptions{Size: 1 << 20, BlockSize: -512}, fs.ErrInvalid},
+		"a creator of three bytes":   {vhd.CreateOptions{Size: 1 << 20, Creator: "win"}, fs.ErrInvalid},
+		"a creator of five bytes":    {vhd.CreateOptions{Size: 1 << 20, Creator: "win 8"}, fs.ErrInvalid},
 		"an unknown type":            {vhd.CreateOptions{Size: 1 << 20, Type: 7}, fs.ErrInvalid},
 		"a child without a parent":   {vhd.CreateOptions{Size: 1 << 20, Type: vhd.Differencing}, fs.ErrInvalid},
 		"a dynamic disk with one":    {vhd.CreateOptions{Size: 1 << 20, Type: vhd.Dynamic, Parent: "parent.vhd"}, fs.ErrInvalid},

@@ -13,8 +13,9 @@ const (
 	dynHeaderSize   = 1024
 	dynHeaderCookie = "cxsparse"
 
-	locatorsOff     = 576 // of the locator entries in the header
-	parentNameBytes = 512
+	locatorsOff       = 576 // of the locator entries in the header
+	headerChecksumOff = 36
+	parentNameBytes   = 512
 )
 
 // DynamicHeader is the second structure of dynamic and differencing disks.
@@ -84,7 +85,7 @@ func (h *DynamicHeader) UnmarshalBinary(b []byte) error {
 		return &FormatError{Part: "dynamic header", Got: fmt.Sprintf("%d bytes", len(b)), Want: dynHeaderSize, Err: ErrFormat}
 	}
 	raw := (*[dynHeaderSize]byte)(b)
-	if err := checkStructure("dynamic header", raw[:], dynHeaderCookie, 24, 36); err != nil {
+	if err := checkStructure("dynamic header", raw[:], dynHeaderCookie, 24, headerChecksumOff); err != nil {
 		return err
 	}
 	*h = DynamicHeader{
@@ -131,7 +132,7 @@ func (h DynamicHeader) AppendBinary(b []byte) ([]byte, error) {
 		}
 	}
 	copy(raw[768:1024], h.Reserved2[:])
-	binary.BigEndian.PutUint32(raw[36:40], checksum(raw[:], 36))
+	binary.BigEndian.PutUint32(raw[headerChecksumOff:], checksum(raw[:], headerChecksumOff))
 	return append(b, raw[:]...), nil
 }
 

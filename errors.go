@@ -70,10 +70,10 @@ var (
 	ErrBroken = errors.New("disk is broken by an earlier failure")
 
 	// ErrOtherChildren is in an error about images that must not change or go, since
-	// others have them as their parent.
+	// others have them as their parent, or may have: what could be one can't be read.
 	ErrOtherChildren = errors.New("another image has it as its parent")
 
-	// ErrNoSpace is in an error of a Merge or a Rebase that is not begun, since the
+	// ErrNoSpace is in an error of an operation on a chain that is not begun, since the
 	// file system says that it has too little room for it. Where it can't say, and
 	// elsewhere, a disk that is full shows as the operating system's error.
 	ErrNoSpace = errors.New("not enough space")
@@ -132,6 +132,8 @@ type ParentError struct {
 	ParentID uuid.UUID       // the identifier of the parent, as the child recorded it
 	Attempts []ParentAttempt // in the order tried
 	Err      error           // the most telling reason
+
+	damaged []string // absolute names of files that are there, and no images that can be read
 }
 
 // A ParentAttempt is one name under which a parent was sought.
@@ -238,6 +240,14 @@ type brokenError struct{ broken, cause error }
 
 func (e *brokenError) Error() string   { return e.broken.Error() + ": " + bare(e.cause) }
 func (e *brokenError) Unwrap() []error { return []error{e.broken, e.cause} }
+
+// unseenChildError says why nobody can tell whether an image has other children.
+type unseenChildError struct{ cause error }
+
+func (e *unseenChildError) Error() string {
+	return "can't tell whether there is another child: " + bare(e.cause)
+}
+func (e *unseenChildError) Unwrap() []error { return []error{ErrOtherChildren, e.cause} }
 
 // joined is errors.Join without a wrapper where there is nothing to join.
 func joined(err, other error) error {

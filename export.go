@@ -20,12 +20,18 @@ type ExportOptions struct {
 	// is made a child of. It holds what changed since: see [Disk.ChangedExtents].
 	Base int
 
+	// Name is where the file of a Differencing disk will stand, as for Create, in a directory that
+	// exists: from there the relative path to its parent leads. Empty: beside the parent. Of a disk that
+	// OpenChain put together nobody knows where the parent is, and Name is not used.
+	Name string
+
 	// BlockSize is that of a Dynamic or Differencing disk: bytes, a power of two
 	// from 512 to 256 MiB. Zero: as the leaf has it, or 2 MiB if that has no blocks.
 	BlockSize int64
 
 	// Azure makes a fixed disk as Azure takes it: of whole MiB, and at least 20,
-	// where zeros are added to the content. Type is Fixed then, or zero.
+	// where zeros are added to the content. Type is Fixed then, or zero, and an empty
+	// Creator CreatorWindows, so that qemu-img takes the disk for as large as Azure does.
 	Azure bool
 
 	// Sync makes durable what was written before Export returns, by the method Sync
@@ -36,7 +42,13 @@ type ExportOptions struct {
 	ID   uuid.UUID // identifier of the VHD; zero: a new one
 	Time time.Time // of the VHD's creation; zero: now
 
-	parent *newParent // what is recorded of the base; nil: what one beside it records
+	Creator string // of the VHD, as for Create; without one it is fs.ErrInvalid
+
+	// Begin, if it is set, is told how many bytes are about to be written, exactly, before
+	// the first of them: the length that has to be announced. Its error ends the export.
+	Begin func(size int64) error
+
+	base *int32 // number of the layer that counts instead of Base, which a Snapshot changes; nil: none
 
 	// Progress, if it is set, is told now and then how many bytes of the disk are
 	// done, one call at a time, by whatever goroutine. It holds up the copy while it
@@ -46,16 +58,16 @@ type ExportOptions struct {
 
 // Export writes the disk to w, from first to last, and returns how many bytes are
 // written: its content, Size bytes, or as a whole VHD of the Type that opts ask
-// for, as many as ExportSize says. To a stream
+// for, as many as opts.Begin is told. To a stream
 // nothing is written twice, and no temporary file is needed. The end of ctx ends it between two pieces, with ctx's error; w's
 // errors are returned as they are.
 //
 // A fixed disk has all of the content, a dynamic one the blocks that an image of
 // the chain has any sector of, but for those that are holes in its file. A
 // differencing disk has the sectors that changed since Chain()[Base], zeros over
-// that image's data among them, and records what a child does that Create makes
-// beside it: its identifier, the time of its last modification, its absolute path,
-// and its name for the relative one. Of images that OpenChain got, no absolute path
+// that image's data among them, and records what a child does that Create makes: its
+// identifier, the time of its last modification, its absolute path,
+// and the relative one from opts.Name, or its name. Of images that OpenChain got, no absolute path
 // is known, and the name may not be either. All have the disk's size, and the layout
 // that Create gives images.
 //
@@ -75,8 +87,9 @@ type ExportOptions struct {
 // copy data from file to file, or share it, it is asked to, but for pieces of less
 // than 2 MiB in a VHD that has blocks. What the file holds behind stays, and a VHD
 // must not be followed by anything.
+// If its file system says that there is surely too little room, nothing is written: ErrNoSpace.
 // After an error, more than what is returned may be written, none of which makes a
-// VHD, and the position stays. An image of the chain is refused.
+// VHD, and the position stays.
 func (d *Disk) Export(ctx context.Context, w io.Writer, opts ExportOptions) (int64, error) {
 	if err := d.usable(); err != nil {
 		return 0, err
@@ -96,23 +109,43 @@ func (d *Disk) Export(ctx context.Context, w io.Writer, opts ExportOptions) (int
 }
 
 func (d *Disk) export(ctx context.Context, w io.Writer, opts ExportOptions) (int64, error) {
-	p, err := d.planExport(ctx, opts)
+	p, err := d.planExport(ctx, opts, nil)
 	if err != nil {
 		return 0, err
 	}
-	if t := newFileTarget(w); t != nil {
+	if err := d.notInChain(w); err != nil {
+		return 0, err
+	}
+	t := newFileTarget(w)
+	if t != nil {
+		if err := p.checkRoom(ctx, t); err != nil {
+			return 0, err
+		}
+	}
+	if opts.Begin != nil {
+		if err := opts.Begin(p.size); err != nil {
+			return 0, err
+		}
+	}
+	if t != nil {
 		return p.toFile(ctx, t)
 	}
 	return p.toStream(ctx, w, p.emit)
 }
 
 // ExportSize is how many bytes Export with these options would write now. It reads
-// tables and sector bitmaps, and no data. The errors are those of Export.
+// tables and sector bitmaps, and no data; opts.Progress is told how many bytes of the disk it
+// has looked at. The errors are those of Export.
+//
+// An export that begins later may be of another length, if the disk is written to or its
+// chain changes. Of a Dynamic disk it may be even if the disk is only read: file systems tell holes
+// where nothing was written to space that was reserved, and may tell data once it was read. The
+// length that an export has is what [ExportOptions].Begin is told.
 func (d *Disk) ExportSize(ctx context.Context, opts ExportOptions) (int64, error) {
 	if err := d.usable(); err != nil {
 		return 0, err
 	}
-	p, err := d.planExport(ctx, opts)
+	p, err := d.planExport(ctx, opts, opts.Progress)
 	if err != nil && d.closed.Load() {
 		return 0, ErrClosed
 	}
@@ -120,6 +153,27 @@ func (d *Disk) ExportSize(ctx context.Context, opts ExportOptions) (int64, error
 		return 0, err
 	}
 	return p.size, nil
+}
+
+// ExportBounds is how many bytes Export with these options writes at least, when a
+// dynamic or differencing disk has no block, and at most, when it has all of them.
+// What has no blocks is as long either way. It reads nothing. The errors are those of
+// Export, but that nobody looks whether the blocks fit into a file.
+func (d *Disk) ExportBounds(opts ExportOptions) (least, most int64, err error) {
+	if err := d.usable(); err != nil {
+		return 0, 0, err
+	}
+	p, err := d.planNoBlocks(opts)
+	if err != nil && d.closed.Load() {
+		return 0, 0, ErrClosed
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	if !p.hasBlocks() {
+		return p.sizeWith(0), p.sizeWith(0), nil
+	}
+	return p.sizeWith(0), p.sizeWith(int64(p.image.tableEntries())), nil
 }
 
 // check is what makes no sense for a chain of depth images.
@@ -136,8 +190,8 @@ func (o *ExportOptions) check(depth int) error {
 		return fmt.Errorf("%w: base %d of what is no differencing disk", fs.ErrInvalid, o.Base)
 	case o.BlockSize != 0 && !hasBlocks:
 		return fmt.Errorf("%w: blocks of %d bytes for what has none", fs.ErrInvalid, o.BlockSize)
-	case (o.ID != uuid.UUID{} || !o.Time.IsZero()) && !isVHD:
-		return fmt.Errorf("%w: an identifier, or a time, for what is no VHD", fs.ErrInvalid)
+	case (o.ID != uuid.UUID{} || !o.Time.IsZero() || o.Creator != "") && !isVHD:
+		return fmt.Errorf("%w: an identifier, a time, or a creator for what is no VHD", fs.ErrInvalid)
 	}
 	return nil
 }

@@ -12,9 +12,6 @@ import (
 // toFile writes to a file, in which zeros are holes, and where order is of no
 // matter.
 func (p *exportPlan) toFile(ctx context.Context, t *fileTarget) (done int64, err error) {
-	if err := p.disk.notInChain(t.file); err != nil {
-		return 0, err
-	}
 	t.eager = p.sync
 	if err := t.begin(p.size); err != nil {
 		return 0, err
@@ -134,8 +131,12 @@ func (p *exportPlan) runToFile(t *fileTarget, buf []byte, off, n int64) error {
 	return p.disk.copyByReading(t, buf, off, n) // by block maps that are kept: there may be many runs in a window
 }
 
-// notInChain is why content can't be written to a file: it would be over itself.
-func (d *Disk) notInChain(f *os.File) error {
+// notInChain is why content can't be written to w: it would be over itself, or behind.
+func (d *Disk) notInChain(w io.Writer) error {
+	f, ok := w.(*os.File)
+	if !ok {
+		return nil
+	}
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -206,7 +207,7 @@ func (d *Disk) exportOnce(t *fileTarget, buf []byte, off, n int64) error {
 const askForHoles = 256 << 10
 
 // storedExtents are the extents of n bytes from off on, without what is a hole in
-// an image's own file.
+// an image's own file. Space of the leaf that was freed meanwhile may be such a hole.
 func (d *Disk) storedExtents(off, n int64) ([]servedExtent, error) {
 	var stored []servedExtent
 	for e, err := range d.servedExtents(off, n) {
@@ -225,6 +226,28 @@ func (d *Disk) storedExtents(off, n int64) ([]servedExtent, error) {
 		stored = append(stored, e.holePart(at, end))
 	}
 	return slices.DeleteFunc(stored, func(e servedExtent) bool { return e.Length == 0 }), nil
+}
+
+// settledExtents is storedExtents for who does not read what they name. Where space of
+// the leaf was freed meanwhile, a hole may be where a block was: files are asked again. If
+// that goes on, no file is asked, and holes pass for data.
+func (d *Disk) settledExtents(off, n int64) ([]servedExtent, error) {
+	const rounds = 8
+	for range rounds {
+		before := d.reuses.Load()
+		stored, err := d.storedExtents(off, n)
+		if d.reuses.Load() == before {
+			return stored, err
+		}
+	}
+	var served []servedExtent
+	for e, err := range d.servedExtents(off, n) {
+		if err != nil {
+			return nil, err
+		}
+		served = append(served, e)
+	}
+	return served, nil
 }
 
 // part is the part of e that stands from from to to in its image's file.

@@ -28,44 +28,65 @@ type exportPlan struct {
 const (
 	azureUnit = 1 << 20
 	azureMin  = 20 << 20
+	azureMax  = int64(1<<63-1-footerSize) / azureUnit * azureUnit // beyond, there is no whole unit any more
 )
 
-func (d *Disk) planExport(ctx context.Context, opts ExportOptions) (*exportPlan, error) {
+// planExport plans an export, and tells progress, if it is set, how far that is.
+func (d *Disk) planExport(ctx context.Context, opts ExportOptions, progress func(done, total int64)) (*exportPlan, error) {
+	p, err := d.planNoBlocks(opts)
+	if err == nil && p.hasBlocks() {
+		err = p.findBlocks(ctx, progress)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.size = p.sizeWith(p.nblocks)
+	return p, nil
+}
+
+// planNoBlocks plans all but which blocks are written.
+func (d *Disk) planNoBlocks(opts ExportOptions) (*exportPlan, error) {
 	v := d.view()
+	if opts.base != nil {
+		opts.Base = v.depths[*opts.base]
+	}
 	if err := opts.check(len(v.chain)); err != nil {
 		return nil, d.explain(err)
 	}
-	p := &exportPlan{disk: d, progress: opts.Progress, sync: opts.Sync, content: v.size, size: v.size}
+	p := &exportPlan{disk: d, progress: opts.Progress, sync: opts.Sync, content: v.size}
 	if opts.Type == 0 && !opts.Azure {
 		return p, nil
 	}
 	if err := p.describe(v, opts); err != nil {
 		return nil, d.explain(err)
 	}
-	if p.hasBlocks() {
-		if err := p.findBlocks(ctx); err != nil {
-			return nil, err
-		}
-	}
-	p.size = p.layout.footerOff(p.nblocks) + footerSize
 	return p, nil
+}
+
+// sizeWith is how many bytes are written if so many blocks are.
+func (p *exportPlan) sizeWith(nblocks int64) int64 {
+	if p.layout == nil {
+		return p.content
+	}
+	return p.layout.footerOff(nblocks) + footerSize
 }
 
 // describe says what image is written.
 func (p *exportPlan) describe(v *view, opts ExportOptions) (err error) {
 	leaf := v.top().img
-	n := newImage{diskType: cmp.Or(opts.Type, Fixed), size: p.content, blockSize: opts.BlockSize, id: opts.ID, time: opts.Time}
+	n := newImage{diskType: cmp.Or(opts.Type, Fixed), size: p.content, blockSize: opts.BlockSize, id: opts.ID, time: opts.Time, creator: opts.Creator}
 	n.blockSize = cmp.Or(n.blockSize, leaf.header.BlockSize) // which a fixed disk does not have
 	if opts.Azure {
+		if n.size > azureMax {
+			return fmt.Errorf("%w: a disk of %d bytes for Azure, want at most %d", ErrUnsupported, n.size, azureMax)
+		}
 		n.size = max(roundUp(n.size, azureUnit), azureMin)
+		n.creator = cmp.Or(n.creator, CreatorWindows)
 	}
 	if n.diskType == Differencing {
 		base := v.at(opts.Base)
 		p.base = base.number
-		if n.parent = opts.parent; n.parent == nil {
-			n.parent, err = base.asParent()
-		}
-		if err != nil {
+		if n.parent, err = p.disk.asParentAt(opts.Name, base); err != nil {
 			return err
 		}
 	}
@@ -80,6 +101,17 @@ func (p *exportPlan) describe(v *view, opts ExportOptions) (err error) {
 	return err
 }
 
+// asParentAt is what a child called name records of a layer, wherever Root would let it find it; empty: one
+// beside it.
+func (d *Disk) asParentAt(name string, l *layer) (*newParent, error) {
+	if name == "" || d.nameless {
+		return l.asParent()
+	}
+	opts := d.opts
+	opts.Root = ""
+	return l.asParentOf(name, &opts)
+}
+
 // hasBlocks says whether it is a dynamic or a differencing disk.
 func (p *exportPlan) hasBlocks() bool { return p.layout != nil && p.image.diskType != Fixed }
 
@@ -88,14 +120,18 @@ func (p *exportPlan) hasBlocks() bool { return p.layout != nil && p.image.diskTy
 const planPiece = 32 * windowSize
 
 // findBlocks finds out which blocks are written.
-func (p *exportPlan) findBlocks(ctx context.Context) error {
+func (p *exportPlan) findBlocks(ctx context.Context, progress func(done, total int64)) error {
 	p.blocks = newBlockSet(int64(p.image.tableEntries()))
 	for off := int64(0); off < p.content; off += planPiece {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := p.findBlocksIn(off, min(planPiece, p.content-off)); err != nil {
+		n := min(planPiece, p.content-off)
+		if err := p.findBlocksIn(off, n); err != nil {
 			return err
+		}
+		if progress != nil {
+			progress(off+n, p.content)
 		}
 	}
 	if p.nblocks = p.blocks.count(); p.nblocks > 0 && p.layout.blockOff(p.nblocks-1) > maxBlockOff {
@@ -105,25 +141,32 @@ func (p *exportPlan) findBlocks(ctx context.Context) error {
 }
 
 func (p *exportPlan) findBlocksIn(off, n int64) error {
+	extents, err := p.extentsIn(off, n)
+	for _, e := range extents {
+		p.addBlocks(e)
+	}
+	return err
+}
+
+// extentsIn are what is written of n bytes of the disk from off on: of a differencing disk what
+// changed, with zeros that come over the parent's data as a [Hole]; else what is stored.
+func (p *exportPlan) extentsIn(off, n int64) (extents []Extent, err error) {
 	if p.image.diskType == Differencing {
 		for e, err := range p.disk.changedSince(p.base, off, n) {
 			if err != nil {
-				return err
+				return nil, err
 			}
-			p.addBlocks(e)
+			extents = append(extents, e)
 		}
-		return nil
+		return extents, nil
 	}
-	stored, err := p.disk.storedExtents(off, n)
-	if err != nil {
-		return err
-	}
+	stored, err := p.disk.settledExtents(off, n)
 	for _, e := range stored {
 		if e.Depth != Hole {
-			p.addBlocks(e.Extent)
+			extents = append(extents, e.Extent)
 		}
 	}
-	return nil
+	return extents, err
 }
 
 // addBlocks adds the blocks that e is in.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -52,6 +53,60 @@ func TestAnExportEndsWithItsContextAndLeavesNoGoroutine(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestTheLengthOfAnExportIsToldBeforeItsFirstByte(t *testing.T) {
+	disk := newPatchyChain(t, vhdtest.NewMemFS())
+	for _, opts := range exportKinds {
+		for sink, received := range sinks(t) {
+			t.Run(fmt.Sprintf("%v since %d to %s", opts.Type, opts.Base, sink), func(t *testing.T) {
+				told, calls := int64(0), 0
+				got := received(t, func(w io.Writer) {
+					var file *os.File
+					var before fs.FileInfo
+					if f, ok := w.(*os.File); ok {
+						info, err := f.Stat()
+						require.NoError(t, err)
+						file, before = f, info
+					}
+					opts.Begin = func(size int64) error {
+						told, calls = size, calls+1
+						if file != nil {
+							now, err := file.Stat()
+							require.NoError(t, err)
+							require.Equal(t, before.Size(), now.Size())
+						} else {
+							require.Zero(t, w.(*bytes.Buffer).Len())
+						}
+						return nil
+					}
+					n, err := disk.Export(t.Context(), w, opts)
+					require.NoError(t, err)
+					require.Equal(t, n, told)
+				})
+				require.Equal(t, 1, calls)
+				require.EqualValues(t, len(got), told)
+			})
+		}
+	}
+	require.NoError(t, disk.Close())
+}
+
+func TestWhoDoesNotWantAnExportOfThatLengthGetsNone(t *testing.T) {
+	disk := newPatchyChain(t, vhdtest.NewMemFS())
+	tooLarge := errors.New("too large")
+	for _, opts := range exportKinds {
+		opts.Begin = func(int64) error { return tooLarge }
+		var b bytes.Buffer
+		n, err := disk.Export(t.Context(), &b, opts)
+		require.Equal(t, tooLarge, err)
+		require.Zero(t, n)
+		require.Zero(t, b.Len())
+	}
+	opts := vhd.ExportOptions{Type: 9, Begin: func(int64) error { panic("of what is refused, no length is told") }}
+	_, err := disk.Export(t.Context(), io.Discard, opts)
+	require.ErrorIs(t, err, fs.ErrInvalid)
+	require.NoError(t, disk.Close())
 }
 
 // Progress is of the disk, whatever is written of it.

@@ -2,6 +2,7 @@ package vhd_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,11 +55,11 @@ func exportVHD(t require.TestingT, d *vhd.Disk, opts vhd.ExportOptions) []byte {
 	return b.Bytes()
 }
 
-// asMade is an image that the builder makes with the identifier, time and creator
-// of the exports.
+// asMade is an image that the builder makes with the identifier and time of the exports, and
+// their creator unless it names another.
 func asMade(img *vhdtest.Image) *vhdtest.Image {
 	img.ID, img.Time = exportedID, secondsOf(exportedTime)
-	img.App, img.AppVersion, img.Host, img.EndAlign = "gvhd", 0x00010000, "Wi2k", 4096
+	img.App, img.AppVersion, img.Host, img.EndAlign = cmp.Or(img.App, "gvhd"), 0x00010000, "Wi2k", 4096
 	if img.Type == vhdtest.Fixed {
 		img.EndAlign = 0
 	}
@@ -429,6 +431,8 @@ func TestADiskForAzureIsOfWholeMiBAndAtLeastTwenty(t *testing.T) {
 		for _, diskType := range []vhd.DiskType{0, vhd.Fixed} {
 			opts := sameOptions(diskType)
 			opts.Azure = true
+			requireExported(t, disk, opts, &vhdtest.Image{Type: vhdtest.Fixed, Size: c.want, Data: content, App: "win "})
+			opts.Creator = vhd.CreatorVHD
 			requireExported(t, disk, opts, &vhdtest.Image{Type: vhdtest.Fixed, Size: c.want, Data: content})
 		}
 		name := filepath.Join(t.TempDir(), "azure.vhd")
@@ -511,6 +515,43 @@ func TestADeltaOfFilesThatTheCallerOpenedNamesItsParentIfItCan(t *testing.T) {
 	}
 }
 
+func TestADeltaNamesItsParentFromWhereItWillStand(t *testing.T) {
+	f := newLineage(t)
+	require.NoError(t, os.Mkdir(f.name("out"), 0o755))
+	absolute := strings.ReplaceAll(f.name("base.vhd"), "/", `\`)
+	for _, root := range []string{"", f.dir} {
+		disk, err := vhd.Open(f.name("leaf.vhd"), &vhd.Options{Root: root})
+		require.NoError(t, err)
+		for name, want := range map[string]string{"": `.\base.vhd`, "delta.vhd": `.\base.vhd`, "out/delta.vhd": `..\base.vhd`} {
+			opts := vhd.ExportOptions{Type: vhd.Differencing, Base: 2}
+			if name != "" {
+				opts.Name = f.name(name)
+			}
+			refs := inspect(t, exportVHD(t, disk, opts)).ParentRefs()
+			require.Contains(t, refs, vhd.ParentRef{Origin: "W2ru", Path: want})
+			require.Contains(t, refs, vhd.ParentRef{Origin: "W2ku", Path: absolute})
+		}
+		elsewhere := filepath.Join(t.TempDir(), "delta.vhd") // and outside Root
+		refs := inspect(t, exportVHD(t, disk, vhd.ExportOptions{Type: vhd.Differencing, Base: 2, Name: elsewhere})).ParentRefs()
+		require.Contains(t, refs, vhd.ParentRef{Origin: "W2ku", Path: absolute})
+		require.NoError(t, disk.Close())
+	}
+
+	disk, err := vhd.Open(f.name("leaf.vhd"), nil)
+	require.NoError(t, err)
+	_, err = disk.ExportSize(t.Context(), vhd.ExportOptions{Type: vhd.Differencing, Base: 1, Name: f.name("nowhere/delta.vhd")})
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	exportToFile(t, disk, f.name("out/delta.vhd"), vhd.ExportOptions{Type: vhd.Differencing, Base: 2, Name: f.name("out/delta.vhd")})
+	require.NoError(t, disk.Close())
+	moved := f.dir + "-moved" // where the absolute path leads nowhere
+	require.NoError(t, os.Rename(f.dir, moved))
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(moved)) })
+	disk, err = vhd.Open(filepath.Join(moved, "out", "delta.vhd"), &vhd.Options{Root: moved})
+	require.NoError(t, err)
+	requireSameBytes(t, f.leaf, readAll(t, disk, lineageSize), 0)
+	require.NoError(t, disk.Close())
+}
+
 func TestADeltaOfAParentWhoseNameCanNotBeStoredIsRefused(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no file has such a name here")
@@ -550,11 +591,15 @@ func TestExportOptionsThatMakeNoSense(t *testing.T) {
 		{vhd.ExportOptions{Type: vhd.Differencing, Base: 1, Azure: true}, fs.ErrInvalid},
 		{vhd.ExportOptions{ID: exportedID}, fs.ErrInvalid},
 		{vhd.ExportOptions{Time: exportedTime}, fs.ErrInvalid},
+		{vhd.ExportOptions{Creator: vhd.CreatorQemu}, fs.ErrInvalid},
+		{vhd.ExportOptions{Type: vhd.Fixed, Creator: "qemu-img"}, fs.ErrInvalid},
 		{vhd.ExportOptions{Type: vhd.Fixed, Time: time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)}, vhd.ErrUnsupported},
 	} {
 		_, err := disk.ExportSize(t.Context(), c.opts)
 		require.ErrorIs(t, err, c.want, "%+v", c.opts)
 		require.ErrorContains(t, err, "leaf.vhd")
+		_, _, err = disk.ExportBounds(c.opts)
+		require.ErrorIs(t, err, c.want, "%+v", c.opts)
 		var b bytes.Buffer
 		n, err := disk.Export(t.Context(), &b, c.opts)
 		require.ErrorIs(t, err, c.want, "%+v", c.opts)
@@ -564,32 +609,6 @@ func TestExportOptionsThatMakeNoSense(t *testing.T) {
 	require.NoError(t, disk.Close())
 	_, err := disk.ExportSize(t.Context(), vhd.ExportOptions{})
 	require.Equal(t, vhd.ErrClosed, err)
-}
-
-func TestADiskTooLargeForBlocksIsExportedAsFixedOnly(t *testing.T) {
-	const size = int64(vhd.MaxDynamicSize + 512)
-	disk, err := vhd.Create("fixed.vhd", vhd.CreateOptions{Options: vhd.Options{FS: vhdtest.NewMemFS()}, Type: vhd.Fixed, Size: size})
-	require.NoError(t, err)
-	_, err = disk.ExportSize(t.Context(), vhd.ExportOptions{Type: vhd.Dynamic})
-	require.ErrorIs(t, err, vhd.ErrUnsupported)
-	n, err := disk.ExportSize(t.Context(), vhd.ExportOptions{Type: vhd.Fixed})
-	require.NoError(t, err)
-	require.Equal(t, size+512, n)
-	require.NoError(t, disk.Close())
-}
-
-// With small blocks, what is around the data takes more room than entries of the
-// table can name.
-func TestAnExportWhoseFileWouldPassTwoTiBIsRefused(t *testing.T) {
-	opts := vhd.CreateOptions{Options: vhd.Options{FS: vhdtest.NewMemFS()}, Type: vhd.Fixed, Size: 1025 << 30}
-	disk, err := vhd.Create("x.vhd", opts)
-	require.NoError(t, err)
-	_, err = disk.ExportSize(t.Context(), vhd.ExportOptions{Type: vhd.Dynamic, BlockSize: 4096})
-	require.ErrorIs(t, err, vhd.ErrUnsupported)
-	require.NoError(t, disk.Close())
-}
-
-// exportKinds are exports of each type of a chain of three.
-var exportKinds = []vhd.ExportOptions{
-	{}, {Type: vhd.Fixed}, {Type: vhd.Dynamic}, {Type: vhd.Differencing, Base: 2}, {Type: vhd.Differencing, Base: 1, BlockSize: 1 << 20},
+	_, _, err = disk.ExportBounds(vhd.ExportOptions{})
+	require.Equal(t, vhd.ErrClosed, err)
 }

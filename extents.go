@@ -41,25 +41,33 @@ func (d *Disk) Extents(off, n int64) iter.Seq2[Extent, error] {
 // joinExtents makes one extent of those that follow each other and don't differ in
 // depth.
 func joinExtents(pieces iter.Seq2[Extent, error]) iter.Seq2[Extent, error] {
-	return func(yield func(Extent, error) bool) {
-		var last Extent
+	return joinRuns(pieces, func(last *Extent, next Extent) bool {
+		goesOn := next.Depth == last.Depth && next.Offset == last.Offset+last.Length
+		if goesOn {
+			last.Length += next.Length
+		}
+		return goesOn
+	})
+}
+
+// joinRuns makes one piece of those that follow each other and that join can make one.
+func joinRuns[E any](pieces iter.Seq2[E, error], join func(last *E, next E) bool) iter.Seq2[E, error] {
+	return func(yield func(E, error) bool) {
+		var last E
+		isOpen := false
 		for e, err := range pieces {
-			if err == nil && last.Length > 0 && e.Depth == last.Depth && e.Offset == last.Offset+last.Length {
-				last.Length += e.Length
+			if isOpen && err == nil && join(&last, e) {
 				continue
 			}
-			if last.Length > 0 && !yield(last, nil) {
+			if isOpen && !yield(last, nil) {
 				return
 			}
-			last = e
-			if err != nil {
-				if !yield(e, err) {
-					return
-				}
-				last = Extent{}
+			last, isOpen = e, err == nil
+			if err != nil && !yield(e, err) {
+				return
 			}
 		}
-		if last.Length > 0 {
+		if isOpen {
 			yield(last, nil)
 		}
 	}
@@ -86,32 +94,16 @@ type servedExtent struct {
 
 // servedExtents is FileExtents.
 func (d *Disk) servedExtents(off, n int64) iter.Seq2[servedExtent, error] {
-	return func(yield func(servedExtent, error) bool) {
-		if off < 0 || n < 0 {
-			yield(holeAt(0, 0), d.outOfRange(off, n))
-			return
-		}
-		var last servedExtent
-		for e, err := range d.pieces(off, off+min(n, max(d.Size()-off, 0))) {
-			if err == nil && last.layer == e.layer && last.continuedBy(e.FileExtent) {
-				last.Length += e.Length
-				continue
-			}
-			if last.Length > 0 && !yield(last, nil) {
-				return
-			}
-			last = e
-			if err != nil {
-				if !yield(e, err) {
-					return
-				}
-				last = servedExtent{}
-			}
-		}
-		if last.Length > 0 {
-			yield(last, nil)
-		}
+	if off < 0 || n < 0 {
+		return func(yield func(servedExtent, error) bool) { yield(holeAt(0, 0), d.outOfRange(off, n)) }
 	}
+	return joinRuns(d.pieces(off, n), func(last *servedExtent, next servedExtent) bool {
+		goesOn := last.layer == next.layer && last.continuedBy(next.FileExtent)
+		if goesOn {
+			last.Length += next.Length
+		}
+		return goesOn
+	})
 }
 
 func holeAt(off, n int64) servedExtent {
@@ -126,16 +118,19 @@ func (e FileExtent) continuedBy(next FileExtent) bool {
 	return e.Depth == Hole || e.FileOffset+e.Length == next.FileOffset
 }
 
-// pieces yields the extents from off to end, as the block maps have them.
-func (d *Disk) pieces(off, end int64) iter.Seq2[servedExtent, error] {
+// pieces yields the extents of n bytes from off on, as far as the disk goes by then, as the
+// block maps have them.
+func (d *Disk) pieces(off, n int64) iter.Seq2[servedExtent, error] {
 	return func(yield func(servedExtent, error) bool) {
+		var b mapBuilder
+		end := off + min(n, max(d.Size()-off, 0))
 		for off < end {
 			if err := d.usable(); err != nil {
 				yield(holeAt(off, end-off), err)
 				return
 			}
 			window := off / windowSize
-			m, v := d.mapOnce(window)
+			m, v := d.mapOnce(&b, window)
 			if m == nil { // a fixed leaf
 				yield(servedExtent{FileExtent{Extent{off, end - off, 0}, off}, v.top().number}, nil)
 				return
@@ -169,7 +164,7 @@ func (m *blockMap) piece(i int, v *view, windowOff, off, end int64) (servedExten
 // mapOnce is the map of a window, for one who passes through the disk and won't
 // come again: it is not kept. It comes with the view that it is of. Of a fixed
 // leaf there is no map.
-func (d *Disk) mapOnce(window int64) (*blockMap, *view) {
+func (d *Disk) mapOnce(b *mapBuilder, window int64) (*blockMap, *view) {
 	if d.syncs != nil {
 		d.mu.RLock()
 		defer d.mu.RUnlock()
@@ -181,6 +176,6 @@ func (d *Disk) mapOnce(window int64) (*blockMap, *view) {
 	if m := v.windows.get(window); m != nil {
 		return m, v
 	}
-	m, _ := new(mapBuilder).build(v, window, 0)
+	m, _ := b.build(v, window, 0)
 	return m, v
 }

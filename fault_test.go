@@ -208,9 +208,10 @@ func faultLeaves() []leafKind {
 			leaves = append(leaves, k)
 		}
 	}
-	uncached := leaves[0]
+	uncached, apart := leaves[0], leaves[3]
 	uncached.name, uncached.cacheSize = "dynamic, nothing is cached", 1
-	return append(leaves, uncached, leafKind{name: "fixed", size: 12 << 10, blockSize: 512, leaf: vhd.Fixed})
+	apart.name, apart.apart = "dynamic of 2048 byte blocks, with small gaps", true
+	return append(leaves, uncached, apart, leafKind{name: "fixed", size: 12 << 10, blockSize: 512, leaf: vhd.Fixed})
 }
 
 func TestEveryFaultIsToldAndLosesNothing(t *testing.T) {
@@ -261,5 +262,17 @@ func TestW10AFooterThatCouldNotBeWipedIsNotReadAsData(t *testing.T) {
 	require.NoError(t, err)
 	for _, leaf := range buildLeaves(t, faultLeaves()) {
 		require.Positive(t, failEveryCall(t, leaf, 1, p, faultKinds[0]))
+	}
+}
+
+// A Rebase gives the leaf its time back at its end, once all is durable that nobody else asked for: the fsync
+// for that broke the disk, and the Rebase said that all was well.
+func TestARebaseTellsThatItsLastFsyncFailed(t *testing.T) {
+	p, err := parseProgram("write 7168+5120; revert 9794+2291; rebase | 0 zero 0+12288")
+	require.NoError(t, err)
+	for _, leaf := range buildLeaves(t, faultLeaves()) {
+		if leaf.leaf == vhd.Differencing {
+			require.Positive(t, failEveryCall(t, leaf, 31, p, faultKinds[0]))
+		}
 	}
 }

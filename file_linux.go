@@ -26,6 +26,13 @@ func punch(f File, off, n int64) bool {
 	return fallocate(f, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n) == nil
 }
 
+// mayPunch says whether holes can be made in a file, as far as can be told, by making one
+// behind its end. One that is open for reading has to be believed.
+func mayPunch(f File, end int64) bool {
+	err := fallocate(f, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, roundUp(end, holeUnit), holeUnit)
+	return err == nil || errors.Is(err, unix.EBADF)
+}
+
 func fallocate(f File, mode uint32, off, n int64) error {
 	return onDescriptor(f, func(fd uintptr) error {
 		for {
@@ -48,16 +55,30 @@ func beginSync(f File, off, n int64) {
 // it. Elsewhere the kernel copies page by page, and to write what is in memory already is
 // faster.
 func sharesData(f *os.File) bool {
-	var s unix.Statfs_t
-	err := onDescriptor(f, func(fd uintptr) error { return unix.Fstatfs(int(fd), &s) })
-	if err != nil {
-		return false
-	}
-	switch uint32(s.Type) { //nolint:gosec // a magic number, of another width on each machine
+	switch fileSystemOf(f) {
 	case unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.OCFS2_SUPER_MAGIC, unix.NFS_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:
 		return true
 	}
 	return false
+}
+
+// packsData says that the file system may compress what it is given.
+func packsData(f *os.File) bool {
+	const zfs, bcachefs = 0x2fc12fc1, 0xca451a4e
+	switch fileSystemOf(f) {
+	case unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, zfs, bcachefs:
+		return true
+	}
+	return false
+}
+
+// fileSystemOf is the magic number of the file system that a file is in; 0: it is not known.
+func fileSystemOf(f *os.File) uint32 {
+	var s unix.Statfs_t
+	if err := onDescriptor(f, func(fd uintptr) error { return unix.Fstatfs(int(fd), &s) }); err != nil {
+		return 0
+	}
+	return uint32(s.Type) //nolint:gosec // of another width on each machine
 }
 
 // copyInKernel copies n bytes from one file to another, and says how many: fewer

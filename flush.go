@@ -2,9 +2,12 @@ package vhd
 
 import (
 	"cmp"
+	"errors"
+	"io/fs"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // barrier is the one way to the file's fsync. After one that failed there is
@@ -51,6 +54,52 @@ func (b *barrier) fsync() error {
 		return b.onFail(err)
 	}
 	return nil
+}
+
+// durability is whether what an image holds that nobody here writes to is known to be
+// durable.
+type durability struct {
+	mu    sync.Mutex
+	known bool
+}
+
+// syncBelow makes durable what the images below the leaf hold, which who drops sectors
+// from it, since they are the same there, has to do before: a program that wrote to them,
+// as a merge does, may have been killed, and what it wrote be in memory alone.
+func (d *Disk) syncBelow() error {
+	err := d.syncFrom(1)
+	if err != nil && !d.closed.Load() {
+		return d.breakDown(err) // what is read of it from now on may be what it was (W11)
+	}
+	return err
+}
+
+// syncFrom makes durable what Chain()[depth] and the images below it hold, each once.
+func (d *Disk) syncFrom(depth int) error {
+	for v := d.view(); depth < len(v.chain); depth++ {
+		if err := d.makeDurable(v.at(depth)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Disk) makeDurable(l *layer) error {
+	l.durable.mu.Lock()
+	defer l.durable.mu.Unlock()
+	if l.durable.known {
+		return nil
+	}
+	err := d.syncLayer(l)
+	l.durable.known = err == nil
+	return inFile(l.img.name, err)
+}
+
+// isRefusal says that a file can't be synced as it is open, for reading, and that nothing is
+// known to be lost.
+func isRefusal(err error) bool {
+	return slices.ContainsFunc([]error{fs.ErrPermission, errors.ErrUnsupported, syscall.EINVAL, ErrReadOnly},
+		func(refusal error) bool { return errors.Is(err, refusal) })
 }
 
 // sync makes durable what was written before, together with others who ask.

@@ -11,30 +11,51 @@ import (
 // one. So the size that the file gets for the time being tells where the footer is:
 //
 //	data | footer | zeros                         |
-//	              ^ base, at a sector             ^ base + 512·2^e + e + 1
+//	              ^ base, at a sector             ^ base + 512·growingSectors(code) + code
 //
-// The size of a VHD is a multiple of 512, or one byte less.
-const maxGrowingExponent = 52
+// The size of a VHD is a multiple of 512, or one byte less, which no code is.
+const maxGrowingCode = 400
 
-// maxGrown is the largest fixed disk that another can become: beyond, no size of a file
-// would tell where its footer was.
-const maxGrown = SectorSize << (maxGrowingExponent - 1)
+// maxGrown is the largest fixed disk that another can become: beyond, no code would tell
+// where its footer was.
+const maxGrown = SectorSize << 51
+
+// growingSectors is how many sectors a code stands for: up to 15 itself, then eight numbers
+// to each power of two, so that one is at most an eighth more than what is needed.
+func growingSectors(code int64) int64 {
+	if code < 16 {
+		return code
+	}
+	return (8 + code%8) << (code/8 - 1)
+}
 
 // growingSize is the size, of more than n bytes, that a file gets which grows from
 // oldSize.
 func growingSize(oldSize, n int64) int64 {
 	base := roundUp(oldSize, SectorSize)
-	e := bits.Len64(uint64((n - base - 1) / SectorSize)) //nolint:gosec // not negative: n is behind the file's end
-	return base + SectorSize<<e + int64(e) + 1
+	code := roundUp(n-base, SectorSize) / SectorSize
+	if code >= 16 {
+		shift := bits.Len64(uint64(code)) - 4
+		code = int64(shift)*8 + roundUp(code, 1<<shift)>>shift
+	}
+	return base + SectorSize*growingSectors(code) + code
+}
+
+// growingBase is the end of what was in front of the zeros, in a file of that size.
+func growingBase(size int64) (base int64, ok bool) {
+	code := size % SectorSize
+	if code == 0 || code > maxGrowingCode || growingSectors(code) > size/SectorSize {
+		return 0, false
+	}
+	return (size/SectorSize - growingSectors(code)) * SectorSize, true
 }
 
 // readGrowing finds the footer of a fixed disk whose growing was interrupted.
 func (m *Image) readGrowing() (found bool, err error) {
-	e := m.FileSize()%SectorSize - 1
-	if e < 0 || e > maxGrowingExponent {
+	base, ok := growingBase(m.FileSize())
+	if !ok {
 		return false, nil
 	}
-	base := m.FileSize() - e - 1 - SectorSize<<e
 	if base < footerSize {
 		return false, nil
 	}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"github.com/google/uuid"
 )
 
 // headerChange puts another dynamic header in place of the leaf's, with other
@@ -31,7 +33,11 @@ type headerChange struct {
 
 // newHeaderChange begins a change: everything that was written is durable, and in
 // its place.
-func (d *Disk) newHeaderChange() (*headerChange, error) {
+func (d *Disk) newHeaderChange() (*headerChange, error) { return d.newHeaderChangeAt(0) }
+
+// newHeaderChangeAt is newHeaderChange with a place, which is free, for the header while it
+// is not at home; 0: one is looked for.
+func (d *Disk) newHeaderChangeAt(off int64) (*headerChange, error) {
 	if err := d.settle(); err != nil {
 		return nil, err
 	}
@@ -39,11 +45,11 @@ func (d *Disk) newHeaderChange() (*headerChange, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.headerChangeBeside(offs)
+	return d.headerChangeBeside(offs, off)
 }
 
 // headerChangeBeside begins a change where the blocks are at offs, in order.
-func (d *Disk) headerChangeBeside(offs []int64) (c *headerChange, err error) {
+func (d *Disk) headerChangeBeside(offs []int64, place int64) (c *headerChange, err error) {
 	w := d.leaf()
 	c = &headerChange{disk: d, footer: w.img.footer, header: w.img.header, front: w.img.footerOff, behind: w.space.next, home: footerSize}
 	if c.taken, err = w.img.takenByOthers(offs); err != nil {
@@ -52,7 +58,7 @@ func (d *Disk) headerChangeBeside(offs []int64) (c *headerChange, err error) {
 	if len(offs) > 0 {
 		c.front = offs[0]
 	}
-	return c, c.findPlace()
+	return c, c.findPlace(place)
 }
 
 // changeHeader takes the locks that a change of the leaf's header needs, and lets do
@@ -69,7 +75,7 @@ func (d *Disk) changeHeader(do func(c *headerChange) error) error {
 
 // findPlace finds places for the header: a change that was interrupted may have
 // left it elsewhere, from where it goes home at once.
-func (c *headerChange) findPlace() (err error) {
+func (c *headerChange) findPlace(place int64) (err error) {
 	atHome := c.footer.DataOffset == c.home
 	homeIsFree := c.home+dynHeaderSize <= c.front && !slices.ContainsFunc(c.taken, func(s span) bool { return s.overlaps(c.home, c.home+dynHeaderSize) })
 	if !atHome && homeIsFree {
@@ -77,7 +83,11 @@ func (c *headerChange) findPlace() (err error) {
 		c.take(c.home, dynHeaderSize)
 		return nil
 	}
-	c.away, err = c.room(dynHeaderSize)
+	if c.away = place; place != 0 {
+		c.take(place, dynHeaderSize)
+	} else {
+		c.away, err = c.room(dynHeaderSize)
+	}
 	if !atHome {
 		c.home = c.away
 	}
@@ -296,6 +306,21 @@ func (d *Disk) replaceFooter(f Footer) error {
 		}
 	}
 	return d.reloadLeaf()
+}
+
+// renewID gives the leaf another identifier, as replaceFooter does.
+func (d *Disk) renewID() error {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return err
+	}
+	return d.replaceID(id)
+}
+
+func (d *Disk) replaceID(id uuid.UUID) error {
+	f := d.view().top().img.footer
+	f.ID = id
+	return d.replaceFooter(f)
 }
 
 // reloadLeaf makes the disk see the leaf's structures as its file has them by now. All

@@ -35,6 +35,7 @@ type Image struct {
 	twin     *twin  // the other header, when a change of the header was interrupted
 	metadata []span // where no block may be
 	batmap   []span // where Xen's map of full blocks is, if there is one; only writers look for it
+	noBatmap bool   // they have looked, and there was none
 	noneFull bool   // that map was cleared
 
 	// Of a disk that has blocks; see "Block Allocation Table and Data Blocks".
@@ -357,9 +358,17 @@ const nstructures = 3
 // structures are those: the footer's copy, the dynamic header and the BAT.
 func (m *Image) structures() []span { return m.metadata[:nstructures] }
 
+// entryOff is where a block's entry of the BAT is.
+func (m *Image) entryOff(block int64) int64 { return m.header.TableOffset + block*batEntrySize }
+
 // tableEnd is the end of the BAT with its padding.
 func (m *Image) tableEnd() int64 {
 	return roundUp(m.header.TableOffset+int64(m.header.MaxTableEntries)*batEntrySize, SectorSize)
+}
+
+// locatorOff is where the header's locator in a slot is.
+func (m *Image) locatorOff(slot int) int64 {
+	return m.footer.DataOffset + locatorsOff + int64(slot)*locatorSize
 }
 
 // hasData says whether l points to something that could be in a file.
@@ -390,7 +399,7 @@ func (m *Image) checkLocators() error {
 
 func (m *Image) wrongLocator(i int) *FormatError {
 	l := m.header.Locators[i]
-	return &FormatError{Part: "parent locator", Field: "data offset", Offset: m.footer.DataOffset + locatorsOff + int64(i)*locatorSize + 16,
+	return &FormatError{Part: "parent locator", Field: "data offset", Offset: m.locatorOff(i) + 16,
 		Got: fmt.Sprintf("%d bytes at %d", l.DataLength, l.DataOffset), Want: "at most 65536 bytes inside the file", Err: ErrFormat}
 }
 
@@ -436,17 +445,32 @@ func (m *Image) blockOff(block int64, e batEntry) (int64, error) {
 	if m.isPastEnd(off) {
 		return 0, m.corruptEntry(block, e, fmt.Sprintf("a block in front of the file's end at sector %d", m.footerOff/SectorSize))
 	}
-	if !m.isCutOff(off) {
-		return off, nil
-	}
-	last, err := m.lastBlock()
+	ok, err := m.isWholeOrLast(off)
 	if err != nil {
 		return 0, err
 	}
-	if off != last {
+	if !ok {
 		return 0, m.corruptEntry(block, e, "a whole block: only the file's last may be cut off")
 	}
 	return off, nil
+}
+
+// mayHoldBlock says whether blockOff would let a block be at off. It has no words for
+// why not, and so is for entries of which very many may be rubbish.
+func (m *Image) mayHoldBlock(off int64) (bool, error) {
+	if _, ok := m.metadataUnder(off); ok || m.isPastEnd(off) {
+		return false, nil
+	}
+	return m.isWholeOrLast(off)
+}
+
+// isWholeOrLast says whether a block at off is whole, or may be cut off.
+func (m *Image) isWholeOrLast(off int64) (bool, error) {
+	if !m.isCutOff(off) {
+		return true, nil
+	}
+	last, err := m.lastBlock()
+	return off == last, err
 }
 
 // metadataUnder is what a block at off would overlap.
@@ -470,7 +494,7 @@ func (m *Image) isCutOff(off int64) bool { return off+m.blockBytes() > m.footerO
 func (m *Image) mayBeLast(off int64) bool { return !m.isPastEnd(off) || m.footerOff == m.FileSize() }
 
 func (m *Image) corruptEntry(block int64, e batEntry, want string) error {
-	return &FormatError{Part: "BAT", Field: fmt.Sprintf("entry %d", block), Offset: m.header.TableOffset + block*batEntrySize,
+	return &FormatError{Part: "BAT", Field: fmt.Sprintf("entry %d", block), Offset: m.entryOff(block),
 		Got: fmt.Sprintf("sector %d", uint32(e)), Want: want, Err: ErrCorrupt}
 }
 
@@ -502,28 +526,77 @@ func (m *Image) eachBlock(f func(block int64, e batEntry) error) error {
 // eachEntry calls f for the entries of the BAT, from first to end, that name a
 // place.
 func (m *Image) eachEntry(first, end int64, f func(block int64, e batEntry) error) error {
+	return m.eachPieceOfTable(first, end, func(block int64, piece []byte) error {
+		return eachEntryOf(piece, block, f)
+	})
+}
+
+// entryWalk calls f for entries of the BAT, from first to end, that name a place, and
+// zeros for long runs of entries that are zeros.
+type entryWalk func(first, end int64, f func(block int64, e batEntry) error, zeros func(block, n int64)) error
+
+// walkEntries is an entryWalk. Zeros name sector 0, where no block can be, and a file
+// with holes may have 2^32 of them for nothing: holes are not read. It moves the
+// file's position.
+func (m *Image) walkEntries(first, end int64, f func(block int64, e batEntry) error, zeros func(block, n int64)) error {
+	for off, to := range dataOf(m.file, m.entryOff(first), m.entryOff(end)) {
+		from := max(first, (off-m.header.TableOffset)/batEntrySize)
+		if first < from {
+			zeros(first, from-first)
+		}
+		first = (to - m.header.TableOffset + batEntrySize - 1) / batEntrySize
+		if err := m.walkData(from, first, f, zeros); err != nil {
+			return err
+		}
+	}
+	if first < end {
+		zeros(first, end-first)
+	}
+	return nil
+}
+
+// walkData is walkEntries where there are no holes.
+func (m *Image) walkData(first, end int64, f func(block int64, e batEntry) error, zeros func(block, n int64)) error {
+	return m.eachPieceOfTable(first, end, func(block int64, piece []byte) error {
+		if isZero(piece) {
+			zeros(block, int64(len(piece))/batEntrySize)
+			return nil
+		}
+		return eachEntryOf(piece, block, f)
+	})
+}
+
+// eachEntryOf is eachEntry of a piece of the BAT, whose first entry is that of block.
+func eachEntryOf(piece []byte, block int64, f func(block int64, e batEntry) error) error {
+	for i := range int64(len(piece)) / batEntrySize {
+		e := batEntryOf(piece, i)
+		if e == noBlock {
+			continue
+		}
+		if err := f(block+i, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachPieceOfTable calls f for pieces of the BAT, from entry first to end. The first
+// entry of a piece is that of block.
+func (m *Image) eachPieceOfTable(first, end int64, f func(block int64, piece []byte) error) error {
 	const atOnce = 64 << 10 / batEntrySize
 	buf := make([]byte, max(0, min(end-first, atOnce))*batEntrySize)
-	for block := first; block < end; {
-		n := min(end-block, atOnce)
-		piece := buf[:n*batEntrySize]
-		err := readFull(m.file, piece, m.header.TableOffset+block*batEntrySize)
+	for block := first; block < end; block += atOnce {
+		piece := buf[:min(end-block, atOnce)*batEntrySize]
+		err := readFull(m.file, piece, m.entryOff(block))
 		if errors.Is(err, fs.ErrClosed) {
 			return ErrClosed
 		}
 		if err != nil {
 			return inFile(m.name, inPart("BAT", m.header.TableOffset, err))
 		}
-		for i := range n {
-			e := batEntryOf(piece, i)
-			if e == noBlock {
-				continue
-			}
-			if err := f(block+i, e); err != nil {
-				return err
-			}
+		if err := f(block, piece); err != nil {
+			return err
 		}
-		block += n
 	}
 	return nil
 }

@@ -16,7 +16,8 @@ type ImportOptions struct {
 
 // Import makes the first size bytes of the disk those of r. Blocks of nothing but
 // zeros take no space, except over a parent's data. A size that is negative or more than Size is
-// ErrOutOfRange, and nothing is written. If r ends before, that is
+// ErrOutOfRange, that the file system says that it has surely too little room for it, ErrNoSpace, and
+// nothing is written. If r ends before, that is
 // io.ErrUnexpectedEOF; other errors of r are returned as they are. Any later
 // error, and the end of ctx, leave a part of the content imported.
 //
@@ -32,6 +33,9 @@ func (d *Disk) Import(ctx context.Context, r io.ReaderAt, size int64, opts Impor
 		if at, err := f.Seek(0, io.SeekCurrent); err == nil {
 			defer func() { _, _ = f.Seek(at, io.SeekStart) }()
 		}
+	}
+	if err := d.checkImport(ctx, r, size); err != nil {
+		return err
 	}
 	b := bulk{size: size, piece: windowSize, progress: opts.Progress}
 	if w := d.leaf(); w != nil {

@@ -253,3 +253,62 @@ func TestSeveralPiecesAreImportedAtATime(t *testing.T) {
 	require.NoError(t, d.Import(t.Context(), meetingReader{content, meet}, 8<<20, vhd.ImportOptions{}))
 	require.NoError(t, d.Close())
 }
+
+func TestAnImportThatFindsNoRoomIsNotBegun(t *testing.T) {
+	const size, block = 8 << 20, 64 << 10
+	content := make([]byte, size)
+	copy(content[1<<20:], fill(5, 100<<10)) // two blocks
+	copy(content[5<<20:], "x")              // and one
+	for _, c := range []struct {
+		name string
+		opts vhd.CreateOptions
+		had  string // what a disk holds at 5 MiB
+		need int64
+	}{
+		{"an empty disk", vhd.CreateOptions{BlockSize: block}, "", 3 * (block + 4096)},
+		{"a disk that has one of the blocks", vhd.CreateOptions{BlockSize: block}, "old", 2 * (block + 4096)},
+		{"a fixed disk", vhd.CreateOptions{Type: vhd.Fixed}, "", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			mem := vhdtest.NewMemFS()
+			c.opts.FS, c.opts.Size = mem, size
+			require.NoError(t, createAndFill("x.vhd", c.opts, func(d *vhd.Disk) error {
+				_, err := d.WriteAt([]byte(c.had), 5<<20)
+				return err
+			}))
+			before := mustReadFile(t, mem, "x.vhd")
+			if c.need > 0 {
+				disk, err := vhd.Open("x.vhd", &vhd.Options{FS: scarceFS{mem, c.need - 1}, Writable: true})
+				require.NoError(t, err)
+				err = disk.Import(t.Context(), bytes.NewReader(content), size, vhd.ImportOptions{Progress: func(int64, int64) { panic("it is not begun") }})
+				require.ErrorIs(t, err, vhd.ErrNoSpace)
+				require.ErrorContains(t, err, "x.vhd")
+				require.NoError(t, disk.Close())
+				requireSameBytes(t, before, mustReadFile(t, mem, "x.vhd"), 0)
+			}
+			disk, err := vhd.Open("x.vhd", &vhd.Options{FS: scarceFS{mem, c.need}, Writable: true})
+			require.NoError(t, err)
+			for range 2 { // what is there already needs no room, nor what the file has in front of its footer
+				require.NoError(t, disk.Import(t.Context(), bytes.NewReader(content), size, vhd.ImportOptions{}))
+			}
+			requireSameBytes(t, content, contentOf(t, disk), 0)
+			require.NoError(t, disk.Close())
+		})
+	}
+}
+
+// The file of a disk that was written to has room in front of its footer, which is
+// taken before the file grows.
+func TestAnImportTakesTheRoomThatTheFileHas(t *testing.T) {
+	mem := vhdtest.NewMemFS()
+	opts := vhd.CreateOptions{Options: vhd.Options{FS: scarceFS{mem, 0}}, Size: 64 << 20, BlockSize: 64 << 10}
+	disk, err := vhd.Create("x.vhd", opts)
+	require.NoError(t, err)
+	_, err = disk.WriteAt([]byte("x"), 0)
+	require.NoError(t, err)
+	size := disk.Chain()[0].FileSize()
+	content := fill(7, 1<<20)
+	require.NoError(t, disk.Import(t.Context(), bytes.NewReader(content), 1<<20, vhd.ImportOptions{}))
+	require.Equal(t, size, disk.Chain()[0].FileSize())
+	require.NoError(t, disk.Close())
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -15,11 +16,11 @@ type MergeOptions struct {
 	Output string
 
 	// Force merges although other images in the same directories have one of the
-	// merged ones as their parent. They can't be opened any more then.
+	// merged ones as their parent, or may have. They can't be opened any more then.
 	Force bool
 
 	// DryRun does nothing but look whether a merge would be begun. The disk may be
-	// open for reading only.
+	// open for reading only. That others have an image open does not show.
 	DryRun bool
 
 	// Progress, if it is set, is told now and then how many bytes of the disk are
@@ -33,25 +34,31 @@ type MergeOptions struct {
 // topmost copy is written. The depths in Chain of the images below become smaller by
 // into - from. The disk reads as before, and others may read and write it
 // meanwhile. If from is 0, Chain()[into] becomes the leaf, which is written to from
-// then on, and the file of the former leaf goes.
+// then on, and the file of the former leaf goes. Where that has another name it does
+// not open any more: ErrParentMismatch. Who writes waits while what was written last is
+// copied, which is little unless more was written at a time than could be copied.
 //
-// Chain()[into] gets the size of Chain()[from], and, unless nothing at all is to be
-// written to it, a new identifier: what else is its child then fails to open instead of
-// reading nonsense. For such children, and those of the other merged images, the
+// Chain()[into] gets the size of Chain()[from], and, unless from is not 0 and nothing at
+// all is to be written to it, a new identifier: what else is its child then fails to open
+// instead of reading nonsense. For such children, and those of the other merged images, the
 // directories that the images are in are searched first; if there are any, and
 // Force is not set, nothing is changed, and the error matches ErrOtherChildren.
 //
 // When the program or the machine ends at any moment, the disk reads as before. Merging
 // again then does the rest; as long as Chain()[from] is in the chain, that is all to be
 // done. After it has left, files may be left that nothing leads to, and the image that has
-// another parent since may need recovery, which Repair does. The end of ctx ends it
-// between two pieces, with ctx's error, and leaves valid images, as any other error does;
-// what was written to Chain()[into] does not show. If the files of merged images can't
-// be removed, the merge is done all the same, and the error says so.
+// another parent since may need recovery, which Repair does. Such files don't open any
+// more, ErrParentMismatch, and are in no other merge's way, unless it ended right when
+// Chain()[from] left: then the next one takes the lowest of them for another child. The end
+// of ctx ends it between two pieces, with ctx's error, and leaves valid images, as any
+// other error does; what was written to Chain()[into] does not show. If the files of merged
+// images can't be removed, the merge is done all the same, and the error says so.
 //
 // With Output, a new image is made there, whole or not at all, that holds what the images
 // Chain()[from] to Chain()[into] do: of the type and the block size of Chain()[into],
-// and with its parent.
+// and with its parent. Who may not read all of their files may not read the new one. If
+// from is 0, what is written to the disk meanwhile may or may not show in it: as that of an
+// Export, its content is that of no one moment.
 //
 // From must be less than into, and both be in the chain, else the error is
 // [fs.ErrInvalid]. A disk that is not open for writing is ErrReadOnly. That others have an
@@ -111,12 +118,16 @@ type merge struct {
 	size       int64 // of the topmost image that is merged, which may be larger than the disk
 	receiver   *lowerWriter
 	blocks     int64       // that come to the receiving image's file
+	modified   time.Time   // when the receiving image was written to last, before
 	writes     *writeMarks // if from is the leaf, what is written to it meanwhile
 }
 
 func (m *merge) run(ctx context.Context) error {
-	if err := m.refuseOtherChildren(ctx); err != nil || m.opts.DryRun {
+	if err := m.refuseOtherChildren(ctx); err != nil {
 		return err
+	}
+	if m.opts.DryRun {
+		return m.look(ctx)
 	}
 	if err := m.openReceiver(); err != nil {
 		return err
@@ -132,10 +143,29 @@ func (m *merge) run(ctx context.Context) error {
 	if err == nil && m.writes != nil { // a snapshot has frozen the leaf meanwhile
 		err = m.catchUp(ctx, m.copyWindow)
 	}
-	if err = joined(err, m.closeReceiver()); err != nil {
-		return err
+	return m.leave(err)
+}
+
+// leave makes the receiving image, unless what came before it failed, the parent of the
+// image above the merged ones, and removes their files.
+func (m *merge) leave(err error) error {
+	var merged []*layer
+	var recorded time.Time
+	if err == nil {
+		err = m.receiver.finish()
 	}
-	return m.relink()
+	if err == nil {
+		merged, recorded, err = m.relink()
+	}
+	if merged != nil && m.disk.usable() == nil {
+		err = joined(err, m.renew()) // which none of the merged images names then, wherever its file lives on
+	}
+	err = joined(err, m.closeReceiver())
+	if merged == nil { // the one image that can name it reads as before, and remembers this
+		recorded = m.modified
+	}
+	m.disk.setModified(m.disk.served(m.into), recorded)
+	return joined(err, m.remove(merged))
 }
 
 // depthOf is where a layer is in the chain by now.
@@ -146,25 +176,40 @@ func (m *merge) openReceiver() (err error) {
 	d := m.disk
 	d.depths.Lock()
 	defer d.depths.Unlock()
+	info, err := d.served(m.into).file.Stat()
+	if err != nil {
+		return inFile(d.served(m.into).img.name, err)
+	}
+	m.modified = info.ModTime()
 	if m.receiver, err = d.openLower(m.depthOf(m.into)); err != nil {
 		return err
+	}
+	if err := m.receive(); err != nil { // whose file may end elsewhere, if it needed recovery
+		return joined(err, m.closeReceiver())
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if m.depthOf(m.from) == 0 {
 		m.writes = newWriteMarks(d.Size())
+		m.writes.keepZeros = true
 		d.marks.Store(m.writes)
 	}
-	m.receive(d.served(m.into))
 	return nil
 }
 
-// receive makes the disk read the receiving image as l has it, and as one that is being
-// written. The disk's lock is held.
-func (m *merge) receive(l *layer) {
-	receiving := *l
-	receiving.receiving = true
-	m.disk.replaceLayer(&receiving)
+// receive makes the disk read the receiving image as its file has it by now, and as one
+// that is being written.
+func (m *merge) receive() error {
+	d := m.disk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l, err := d.served(m.into).reread(int(m.into), d.cache)
+	if err != nil {
+		return err
+	}
+	l.receiving = true
+	d.replaceLayer(l)
+	return nil
 }
 
 // closeReceiver ends the writing of the receiving image, and makes the disk read it
@@ -177,11 +222,14 @@ func (m *merge) closeReceiver() error {
 // fill writes to the receiving image what it is to hold.
 func (m *merge) fill(ctx context.Context) error {
 	n, err := m.plan(ctx)
+	if err == nil {
+		err = m.check()
+	}
 	if err != nil {
 		return err
 	}
 	resized := m.size != m.receiver.Size()
-	if n > 0 || resized {
+	if n > 0 || resized || m.writes != nil { // what is written to the leaf meanwhile comes too
 		err = m.renew()
 	}
 	if err == nil && resized {
@@ -192,6 +240,50 @@ func (m *merge) fill(ctx context.Context) error {
 	}
 	if err == nil {
 		err = m.receiver.Sync()
+	}
+	if err == nil && n == 0 && m.opts.Progress != nil { // else copy has told
+		m.opts.Progress(m.size, m.size)
+	}
+	return err
+}
+
+// look is why the merge would not be begun, as far as that shows without opening an image
+// for writing.
+func (m *merge) look(ctx context.Context) error {
+	v := m.disk.view()
+	receiver, err := m.disk.lookAt(v, v.depths[m.into])
+	if err != nil {
+		return err
+	}
+	m.receiver = &lowerWriter{Disk: receiver, upper: m.disk, layer: v.layers[m.into]}
+	if _, err := m.plan(ctx); err != nil {
+		return err
+	}
+	return m.check()
+}
+
+// check is why the merge could not come to its end: better now than when all is copied.
+func (m *merge) check() error {
+	d := m.disk
+	r := &resizing{disk: m.receiver.Disk, from: m.receiver.Size(), to: m.size}
+	if r.from != r.to {
+		if err := r.check(); err != nil {
+			return m.receiver.explain(err)
+		}
+	}
+	d.depths.Lock()
+	defer d.depths.Unlock()
+	v := d.view()
+	depth := v.depths[m.from] - 1 // of the image that will name the receiving one
+	if depth < 0 {
+		return nil
+	}
+	p, err := d.asParentOf(d.fileName(v.at(depth)), v.layers[m.into])
+	if err == nil {
+		err = v.at(depth).mayName(p)
+	}
+	if err == nil && depth > 0 && !m.opts.DryRun {
+		err = d.changeLower(depth, func(*lowerWriter) error { return nil }) // others may have it open
 	}
 	return err
 }
@@ -226,12 +318,7 @@ func (m *merge) changeAbove(number int32, do func(c *headerChange) error) error 
 	if depth == 0 {
 		return d.changeHeader(do)
 	}
-	above := d.view().chain[depth]
-	w, err := d.openLower(depth)
-	if err != nil {
-		return err
-	}
-	return joined(joined(w.changeHeader(do), w.close()), d.rereadLayer(above))
+	return d.changeLower(depth, func(w *lowerWriter) error { return w.changeHeader(do) })
 }
 
 // setID makes id the receiving image's identifier.
@@ -244,9 +331,7 @@ func (m *merge) setID(id uuid.UUID) error {
 	if err := r.flush(heldLock{}); err != nil {
 		return err
 	}
-	f := r.view().top().img.footer
-	f.ID = id
-	return r.replaceFooter(f)
+	return r.replaceID(id)
 }
 
 // resize gives the receiving image the size of the topmost one that is merged. What
@@ -257,32 +342,26 @@ func (m *merge) resize(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d := m.disk
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	l, err := d.served(m.into).reread(int(m.into), d.cache)
-	if err == nil {
-		m.receive(l)
-	}
-	return err
+	return m.receive()
 }
 
 // relink makes the receiving image, which is complete, the parent of the image
-// above the merged ones, and takes these out of the chain. Once the file says so, nothing
+// above the merged ones, and takes these out of the chain: then it returns them, and when
+// by that image the receiving one was written to last. Once the file says so, nothing
 // stands in the way of that.
-func (m *merge) relink() error {
+func (m *merge) relink() (merged []*layer, recorded time.Time, err error) {
 	d := m.disk
 	d.depths.Lock()
 	defer d.depths.Unlock()
 	v := d.view()
 	receiver, err := v.layers[m.into].reread(len(v.layers), d.cache)
 	if err != nil {
-		return inFile(v.layers[m.into].img.name, err)
+		return nil, recorded, inFile(v.layers[m.into].img.name, err)
 	}
 	child := v.at(m.depthOf(m.from) - 1)
 	p, err := d.asParentOf(d.fileName(child), receiver)
 	if err != nil {
-		return err
+		return nil, recorded, err
 	}
 	var done bool
 	err = m.changeAbove(m.from, func(c *headerChange) error {
@@ -291,19 +370,14 @@ func (m *merge) relink() error {
 		return err
 	})
 	if !done {
-		return err
+		return nil, recorded, err
 	}
-	return joined(err, m.leave(receiver))
-}
-
-// leave takes the merged images out of the chain, and removes their files.
-func (m *merge) leave(receiver *layer) error {
-	d := m.disk
 	d.mu.Lock()
-	v := d.view()
-	merged := d.replaceLayers(v.depths[m.from], v.depths[m.into], receiver, v.leaf)
-	d.mu.Unlock()
-	return m.remove(merged)
+	defer d.mu.Unlock()
+	v = d.view()
+	merged = d.replaceLayers(v.depths[m.from], v.depths[m.into], receiver, v.leaf)
+	m.into = receiver.number
+	return merged, p.modified, err
 }
 
 // remove removes the files of images that have left the chain, which is what merging
@@ -332,6 +406,7 @@ const (
 	// fewWindows are copied while all who write wait.
 	fewWindows = 16
 	// maxCatchUps is how often all that was written meanwhile is copied while others write.
+	// If they write faster than that, all that is left then is copied while they wait.
 	maxCatchUps = 8
 )
 
@@ -391,11 +466,16 @@ func (m *merge) prepareLeaf(ctx context.Context) (l *layer, w *leaf, err error) 
 }
 
 // takeOver puts the receiving image in place of the leaf. The file of the former one is
-// gone before anybody writes again: it would hide what is written then.
+// gone before anybody writes again: it would hide what is written then. Where it lives on
+// by another name, and what else is left of the merged images, finds no parent any more,
+// since that has one more identifier by then.
 func (m *merge) takeOver(l *layer, w *leaf) (merged []*layer, done bool, err error) {
 	d := m.disk
 	v := d.view()
-	leaf := d.directoryOf(v.top())
+	leaf, err := d.placeOfLeaf()
+	if err != nil {
+		return nil, false, err
+	}
 	if removesOpenFiles {
 		if err := d.removeLeaf(leaf); err != nil {
 			return nil, false, err
@@ -410,6 +490,9 @@ func (m *merge) takeOver(l *layer, w *leaf) (merged []*layer, done bool, err err
 		if removeErr := d.removeLeaf(leaf); removeErr != nil {
 			err = joined(err, d.breakDown(removeErr)) // it would hide what is written from now on
 		}
+	}
+	if d.usable() == nil {
+		err = joined(err, d.renewID())
 	}
 	return slices.Delete(merged, 0, 1), true, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -167,4 +168,132 @@ func TestAMergeIntoANewFileHasNothingOfOneOnItsWay(t *testing.T) {
 		require.NoError(t, other.Close())
 	}
 	require.NoError(t, disk.Close())
+}
+
+// A reader that found the leaf with blocks, and no map of its window, waits while a fixed image takes the leaf's place.
+func TestReadersThatWaitWhileAFixedDiskBecomesTheLeafReadOn(t *testing.T) {
+	storage := vhdtest.NewCrashFS(nil, vhdtest.CrashOptions{})
+	opts := vhd.Options{FS: storage}
+	require.NoError(t, createAndFill("base.vhd", vhd.CreateOptions{Options: opts, Type: vhd.Fixed, Size: 64 << 20}, func(d *vhd.Disk) error {
+		_, err := d.WriteAt(fill(1, 64<<20), 0)
+		return err
+	}))
+	require.NoError(t, createAndFill("leaf.vhd", vhd.CreateOptions{Options: opts, Parent: "base.vhd"}, func(*vhd.Disk) error { return nil }))
+	disk := openLine(t, "leaf.vhd", opts)
+	want := readAll(t, disk, 64<<20)
+	require.NoError(t, disk.Close())
+	disk = openLine(t, "leaf.vhd", opts) // without a map
+	var readers sync.WaitGroup
+	storage.OnOp = func(op vhdtest.Op) {
+		if op.Kind != vhdtest.OpRemove {
+			return
+		}
+		for window := range int64(32) {
+			readers.Go(func() {
+				p := make([]byte, 4096)
+				_, err := disk.ReadAt(p, window*(2<<20))
+				assertNoError(t, err)
+				if !bytes.Equal(want[window*(2<<20):][:len(p)], p) {
+					t.Errorf("window %d is wrong", window)
+				}
+			})
+		}
+		<-time.After(100 * time.Millisecond) // they wait
+	}
+	require.NoError(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}))
+	readers.Wait()
+}
+
+// Whose end footer is lost, the receiving image gets another end before anything is merged.
+func TestAReceivingImageThatNeedsRecoveryIsReadRightThroughout(t *testing.T) {
+	for _, tail := range []int64{20_000, 300_000} { // bytes in place of the footer
+		for at := 1; readAtSync(t, tail, at); at++ {
+		}
+	}
+}
+
+// readAtSync reads a disk for the first time when the image that it is merged into is synced for the at-th time. It
+// returns whether that comes about.
+func readAtSync(t *testing.T, tail int64, at int) bool {
+	t.Helper()
+	storage := vhdtest.NewCrashFS(nil, vhdtest.CrashOptions{})
+	faults := vhdtest.NewFaultFS(storage)
+	opts := vhd.Options{FS: faults}
+	newLine(t, opts, "base.vhd")
+	require.NoError(t, createAndFill("leaf.vhd", vhd.CreateOptions{Options: opts, Parent: "base.vhd"}, func(d *vhd.Disk) error {
+		for off := int64(1 << 20); off < 6<<20; off += 64 << 10 {
+			if _, err := d.WriteAt(fill(2, 512), off); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	disk := openLine(t, "leaf.vhd", opts)
+	want := readAll(t, disk, lineSize)
+	require.NoError(t, disk.Close())
+	replaceFooter(t, storage, "base.vhd", tail)
+	disk = openLine(t, "leaf.vhd", opts)
+	var readers sync.WaitGroup
+	nsyncs := 0
+	storage.OnOp = func(op vhdtest.Op) {
+		if op.Kind != vhdtest.OpSync || op.Name != "base.vhd" {
+			return
+		}
+		if nsyncs++; nsyncs == at {
+			readers.Go(func() { assertReadsAs(t, disk, want) })
+			<-time.After(10 * time.Millisecond) // it may have to wait
+		}
+	}
+	faults.Arm(vhdtest.Fault{At: 1, Match: isKind(vhdtest.OpRemove)}) // of the leaf: all is merged, and it stays
+	require.Error(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}))
+	faults.Disarm()
+	readers.Wait()
+	assertReadsAs(t, disk, want)
+	require.NoError(t, disk.Close())
+	return nsyncs >= at && !t.Failed()
+}
+
+// replaceFooter puts zeros where a file's last sector was, and behind.
+func replaceFooter(t testing.TB, fsys vhd.FS, name string, n int64) {
+	t.Helper()
+	file, err := fsys.OpenFile(name, os.O_RDWR, 0)
+	require.NoError(t, err)
+	info, err := file.Stat()
+	require.NoError(t, err)
+	end := info.Size() - vhd.SectorSize
+	require.NoError(t, file.Truncate(end))
+	require.NoError(t, file.Truncate(end+n))
+	require.NoError(t, file.Close())
+}
+
+func assertReadsAs(t testing.TB, disk *vhd.Disk, want []byte) {
+	t.Helper()
+	p := make([]byte, len(want))
+	_, err := disk.ReadAt(p, 0)
+	assertNoError(t, err)
+	if !bytes.Equal(want, p) {
+		t.Error("it reads otherwise")
+	}
+}
+
+func TestAMergeIntoANewFileKeepsItsParentBesideASnapshot(t *testing.T) {
+	storage := vhdtest.NewCrashFS(nil, vhdtest.CrashOptions{})
+	opts := vhd.Options{FS: storage}
+	newLine(t, opts, "base.vhd", "middle.vhd", "leaf.vhd")
+	disk := openLine(t, "leaf.vhd", opts)
+	want := readAll(t, disk, disk.Size())
+	begun := false
+	storage.OnOp = func(op vhdtest.Op) {
+		if op.Kind == vhdtest.OpOpen && !begun { // the new file comes into being
+			begun = true
+			assertNoError(t, disk.Snapshot("snapshot.vhd", vhd.CreateOptions{}))
+		}
+	}
+	require.NoError(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{Output: "new.vhd"}))
+	require.True(t, begun)
+	merged, err := vhd.Open("new.vhd", &vhd.Options{FS: storage})
+	require.NoError(t, err)
+	defer merged.Close()
+	require.Equal(t, []string{"new.vhd", "base.vhd"}, namesOf(merged))
+	requireSameBytes(t, want, readAll(t, merged, merged.Size()), 0)
 }

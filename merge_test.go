@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -276,6 +277,14 @@ type scarceFS struct {
 
 func (f scarceFS) FreeSpace(string) (int64, error) { return f.free, nil }
 
+// openScarce opens leaf.vhd for writing where so many bytes are free.
+func openScarce(t testing.TB, mem *vhdtest.MemFS, free int64) *vhd.Disk {
+	t.Helper()
+	disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: scarceFS{mem, free}, Writable: true})
+	require.NoError(t, err)
+	return disk
+}
+
 func TestAMergeWithNoSpaceLeftIsNotBegun(t *testing.T) {
 	mem := vhdtest.NewMemFS()
 	require.NoError(t, createAndFill("base.vhd", vhd.CreateOptions{Options: vhd.Options{FS: mem}, Size: 8 << 20, BlockSize: 64 << 10}, func(d *vhd.Disk) error {
@@ -288,18 +297,13 @@ func TestAMergeWithNoSpaceLeftIsNotBegun(t *testing.T) {
 	before, err := mem.ReadFile("base.vhd")
 	require.NoError(t, err)
 	const need = 17 * (64<<10 + 4096) // blocks with what aligns the next one
-	open := func(free int64) *vhd.Disk {
-		disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: scarceFS{mem, free}, Writable: true})
-		require.NoError(t, err)
-		return disk
-	}
-	disk := open(need - 1)
+	disk := openScarce(t, mem, need-1)
 	require.ErrorIs(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}), vhd.ErrNoSpace)
 	require.NoError(t, disk.Close())
 	after, err := mem.ReadFile("base.vhd")
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(before, after), "the base was changed")
-	disk = open(need)
+	disk = openScarce(t, mem, need)
 	require.NoError(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}))
 	require.NoError(t, disk.Close())
 }
@@ -319,18 +323,13 @@ func TestAMergeIntoAFixedDiskThatTakesMoreThanThereIsIsNotBegun(t *testing.T) {
 	}))
 	before, err := mem.ReadFile("base.vhd")
 	require.NoError(t, err)
-	open := func(free int64) *vhd.Disk {
-		disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: scarceFS{mem, free}, Writable: true})
-		require.NoError(t, err)
-		return disk
-	}
-	disk := open(data - 1)
+	disk := openScarce(t, mem, data-1)
 	require.ErrorIs(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}), vhd.ErrNoSpace)
 	require.NoError(t, disk.Close())
 	after, err := mem.ReadFile("base.vhd")
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(before, after), "the base was changed")
-	disk = open(data)
+	disk = openScarce(t, mem, data)
 	require.NoError(t, disk.Merge(t.Context(), 0, 1, vhd.MergeOptions{}))
 	require.NoError(t, disk.Close())
 }
@@ -392,4 +391,33 @@ func failMerge(t *testing.T, fault vhdtest.Fault, from, into int) bool {
 	requireSameBytes(t, want, readAll(t, disk, disk.Size()), 0)
 	require.NoError(t, disk.Close())
 	return fired
+}
+
+func TestAMergeBelowTheLeafDoesNotMakeTheImageAboveLookChanged(t *testing.T) {
+	names := inDir(t.TempDir(), "base.vhd", "low.vhd", "middle.vhd", "high.vhd", "leaf.vhd")
+	newLine(t, vhd.Options{}, names[:4]...)
+	past := time.Now().Add(-time.Hour).Truncate(time.Second)
+	require.NoError(t, os.Chtimes(names[3], past, past))
+	require.NoError(t, createAndFill(names[4], vhd.CreateOptions{Parent: names[3]}, func(*vhd.Disk) error { return nil }))
+	disk := openLine(t, names[4], vhd.Options{})
+	require.NoError(t, disk.Merge(t.Context(), 2, 3, vhd.MergeOptions{}))
+	require.NoError(t, disk.Close())
+	info, err := os.Stat(names[3])
+	require.NoError(t, err)
+	require.True(t, past.Equal(info.ModTime()))
+	requireFindings(t, names[4], withParents)
+}
+
+func TestAMergeOfNothingTellsThatItIsDone(t *testing.T) {
+	mem := vhdtest.NewMemFS()
+	newLine(t, vhd.Options{FS: mem}, "base.vhd")
+	for _, names := range [][2]string{{"middle.vhd", "base.vhd"}, {"leaf.vhd", "middle.vhd"}} {
+		require.NoError(t, createAndFill(names[0], vhd.CreateOptions{Options: vhd.Options{FS: mem}, Parent: names[1]}, func(*vhd.Disk) error { return nil }))
+	}
+	disk := openLine(t, "leaf.vhd", vhd.Options{FS: mem})
+	for _, from := range []int{1, 0} {
+		var calls [][2]int64
+		require.NoError(t, disk.Merge(t.Context(), from, from+1, vhd.MergeOptions{Progress: func(done, total int64) { calls = append(calls, [2]int64{done, total}) }}))
+		require.Equal(t, [][2]int64{{lineSize, lineSize}}, calls)
+	}
 }

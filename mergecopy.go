@@ -1,34 +1,77 @@
 package vhd
 
 import (
+	"cmp"
 	"context"
 	"math/bits"
 	"os"
+	"slices"
 	"sync/atomic"
 )
 
 // plan finds out how many bytes are to be written, and whether there is room.
 func (m *merge) plan(ctx context.Context) (n int64, err error) {
-	r := roomNeeded{disk: m.receiver.Disk}
+	p := mergePlan{merge: m, room: roomNeeded{disk: m.receiver.Disk}, changes: m.changes()}
 	for window := int64(0); window*windowSize < m.size; window++ {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		c := m.changes()
-		c.find(window)
-		for _, e := range c.extents {
-			if e.layer == failing {
-				return 0, c.errs[e.off]
-			}
-			off, length := window*windowSize+int64(e.start)*SectorSize, int64(e.end-e.start)*SectorSize
-			n += length
-			if e.layer != hole {
-				r.add(off, length)
-			}
+		if err := p.add(window); err != nil {
+			return 0, err
 		}
 	}
-	m.blocks = r.blocks()
-	return n, r.check()
+	m.blocks = p.room.blocks()
+	return p.bytes, p.room.check()
+}
+
+// mergePlan is what a merge will write, window by window.
+type mergePlan struct {
+	*merge
+	bytes   int64 // to be written
+	room    roomNeeded
+	changes *changes
+	below   mapBuilder
+	pieces  []mapExtent // of one window, for which the receiving image's file may have no room
+}
+
+// add adds what is written to one window.
+func (p *mergePlan) add(window int64) error {
+	p.changes.find(window)
+	p.pieces = p.pieces[:0]
+	for _, e := range p.changes.extents {
+		if e.layer == failing {
+			return p.changes.errs[e.off]
+		}
+		p.bytes += int64(e.end-e.start) * SectorSize
+		if e.layer != hole || p.receiver.leaf() != nil { // in a fixed disk they take no space
+			p.pieces = append(p.pieces, e)
+		}
+	}
+	p.addGrowth(window)
+	slices.SortFunc(p.pieces, func(x, y mapExtent) int { return cmp.Compare(x.start, y.start) })
+	for _, e := range p.pieces {
+		p.room.add(window*windowSize+int64(e.start)*SectorSize, int64(e.end-e.start)*SectorSize)
+	}
+	return nil
+}
+
+// addGrowth adds the zeros that hide what a larger parent of the receiving image has where
+// that grows.
+func (p *mergePlan) addGrowth(window int64) {
+	v := p.receiver.view()
+	grown := p.size/SectorSize - window*windowSectors
+	from := max(v.size/SectorSize-window*windowSectors, 0)
+	if from >= min(grown, windowSectors) || len(v.chain) == 1 {
+		return
+	}
+	after := *v
+	after.size = p.size
+	m, _ := p.below.build(&after, window, 1)
+	for i := m.find(int(from)); i < m.nextents(); i++ {
+		if e := m.extent(i); e.layer != hole {
+			p.pieces = append(p.pieces, e.cut(max(e.start, inWindow(from)), e.end))
+		}
+	}
 }
 
 // changes finds what the merged images hold.
@@ -126,11 +169,15 @@ func (m *merge) copyData(l *layer, srcOff int64, buf []byte, off, n int64) error
 // writeMarks are the windows that a disk was written to.
 type writeMarks struct {
 	words []atomic.Uint64
+
+	// keepZeros says that who asked needs zeros to be written, as it may have copied what
+	// was there.
+	keepZeros bool
 }
 
 func newWriteMarks(size int64) *writeMarks {
 	nwindows := (size + windowSize - 1) / windowSize
-	return &writeMarks{make([]atomic.Uint64, (nwindows+63)/64)}
+	return &writeMarks{words: make([]atomic.Uint64, (nwindows+63)/64)}
 }
 
 // noteWrite marks the windows that n bytes at off are in, if anybody wants to know.
@@ -151,6 +198,23 @@ func (m *writeMarks) count() (n int) {
 		n += bits.OnesCount64(m.words[i].Load())
 	}
 	return n
+}
+
+// has says whether any window is marked that n bytes at off are in.
+func (m *writeMarks) has(off, n int64) bool {
+	end := min(off+n, int64(len(m.words))*64*windowSize) // a block may reach behind the disk's end
+	for window := off / windowSize; window*windowSize < end; window++ {
+		if m.words[window/64].Load()&(1<<(window%64)) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// needsZeros says whether zeros have to be written that would read as zeros without.
+func (d *Disk) needsZeros() bool {
+	m := d.marks.Load()
+	return m != nil && m.keepZeros
 }
 
 // take takes the marks away, and returns which windows had them.

@@ -2,6 +2,7 @@ package vhd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,7 +36,7 @@ func (m *merge) refuseChildrenIn(ctx context.Context, dir string, ids map[uuid.U
 		return err
 	}
 	defer f.release()
-	return f.eachChild(ctx, true, m.disk.hasFile, func(k *kin) error {
+	err = f.eachChild(ctx, m.disk.hasFile, func(k *kin) error {
 		if parentAmong(ids, k) == "" {
 			return nil
 		}
@@ -50,6 +51,13 @@ func (m *merge) refuseChildrenIn(ctx context.Context, dir string, ids map[uuid.U
 		}
 		return nil
 	})
+	if err == nil || ctx.Err() != nil || errors.Is(err, ErrOtherChildren) {
+		return err
+	}
+	if file, ok := errors.AsType[*FileError](err); ok {
+		return inFile(file.Name, &unseenChildError{file.Err})
+	}
+	return inFile(dir, &unseenChildError{err})
 }
 
 // parentAmong is which of some images is the parent of one; empty if none is.
@@ -64,41 +72,36 @@ func parentAmong(ids map[uuid.UUID]string, k *kin) string {
 
 // asParentOf is what the image called child is to record of a layer as its parent.
 func (d *Disk) asParentOf(child string, l *layer) (*newParent, error) {
+	return l.asParentOf(child, &d.opts)
+}
+
+// asParentOf is the same, with these options.
+func (l *layer) asParentOf(child string, opts *Options) (*newParent, error) {
 	info, err := l.file.Stat()
 	if err != nil {
 		return nil, err
 	}
-	return newParentOf(child, d.fileName(l), l.img.footer.ID, info.ModTime(), &d.opts)
+	return newParentOf(child, opts.nameOf(l.img, l.abs), l.img.footer.ID, info.ModTime(), opts)
 }
 
 // mergeToFile makes a new image of what Chain()[from] to Chain()[into] hold.
 func (d *Disk) mergeToFile(ctx context.Context, v *view, from, into int, opts *MergeOptions) error {
-	source, err := d.from(v, from)
+	source, own, err := d.from(v, from)
 	if err != nil {
 		return err
 	}
-	receiver := v.at(into).img
-	export := ExportOptions{Type: receiver.footer.Type, Progress: opts.Progress}
-	if export.Type != Fixed {
-		export.BlockSize = receiver.header.BlockSize
+	export, err := d.exportLike(v, into, opts)
+	if err != nil {
+		return err
 	}
-	c := creation{name: opts.Output, opts: &CreateOptions{Options: d.opts}}
 	if export.Type == Differencing {
-		if into+1 == len(v.chain) {
-			return inFile(receiver.name, v.parentErr)
-		}
-		export.Base = into + 1 - from
-		if !d.nameless { // else what an export finds out is all that is known
-			if export.parent, err = d.asParentOf(opts.Output, v.at(into+1)); err != nil {
-				return err
-			}
-		}
+		export.base = &own.at(into + 1 - from).number
 	}
-	dir, err := c.directory()
+	dir, err := d.placeOf(opts.Output, v.between(from, into+1)...)
 	if err == nil && export.Type != Fixed { // which may be mostly holes
 		var size int64
 		if size, err = source.ExportSize(ctx, export); err == nil {
-			err = d.checkRoom(opts.Output, size)
+			err = d.opts.checkRoom(opts.Output, size)
 		}
 	}
 	if err != nil || opts.DryRun {
@@ -114,11 +117,33 @@ func (d *Disk) mergeToFile(ctx context.Context, v *view, from, into int, opts *M
 	}))
 }
 
+// exportLike is how the new image is exported: as Chain()[into] is.
+func (d *Disk) exportLike(v *view, into int, opts *MergeOptions) (export ExportOptions, err error) {
+	receiver := v.at(into).img
+	export = ExportOptions{Type: receiver.footer.Type, Progress: opts.Progress}
+	if export.Type != Fixed {
+		export.BlockSize = receiver.header.BlockSize
+	}
+	if export.Type != Differencing {
+		return export, nil
+	}
+	if into+1 == len(v.chain) {
+		return export, inFile(receiver.name, v.parentErr)
+	}
+	if d.nameless { // what an export finds out is all that is known
+		return export, nil
+	}
+	export.Name = opts.Output
+	_, err = d.asParentOf(export.Name, v.at(into+1)) // outside Root, for one
+	return export, err
+}
+
 // from is a disk of the images from Chain()[depth] on, as far as they are frozen: of
-// the leaf it is the disk itself.
-func (d *Disk) from(v *view, depth int) (*Disk, error) {
+// the leaf it is the disk itself. It comes with its view, which that disk may have left
+// behind.
+func (d *Disk) from(v *view, depth int) (*Disk, *view, error) {
 	if depth == 0 {
-		return d, nil
+		return d, v, nil
 	}
 	opts := d.opts
 	opts.Writable, opts.NoParents = false, v.parentErr != nil
@@ -127,5 +152,19 @@ func (d *Disk) from(v *view, depth int) (*Disk, error) {
 		l := v.at(depth)
 		c.links = append(c.links, &link{img: l.img, file: l.file, abs: l.abs})
 	}
-	return c.disk()
+	disk, err := c.disk()
+	if err != nil {
+		return nil, nil, err
+	}
+	return disk, disk.view(), nil
+}
+
+// lookAt is a disk of the images from Chain()[depth] on, of the first of which it is known
+// what its writer would know.
+func (d *Disk) lookAt(v *view, depth int) (*Disk, error) {
+	disk, own, err := d.from(v, depth)
+	if err == nil && own.top().table != nil {
+		own.leaf, err = newLeaf(own.top())
+	}
+	return disk, inFile(v.at(depth).img.name, err)
 }

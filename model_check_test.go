@@ -67,13 +67,19 @@ func (c *chainMachine) checkFiles(t *rapid.T, state bool) {
 func (i *modelImage) mayHave(open bool) []string {
 	codes := []string{"original-size", "parent-size"}
 	if i.holes || open {
-		codes = append(codes, "free-blocks")
+		codes = append(codes, "free-blocks", "small-gaps")
 	}
 	if open {
 		codes = append(codes, "slack")
 	}
 	if i.rearranged {
 		codes = append(codes, "block-unaligned")
+	}
+	if i.clearData {
+		codes = append(codes, "bitmap-clear-data")
+	}
+	if i.roomyTable {
+		codes = append(codes, "table-large")
 	}
 	if i.shrunk {
 		codes = append(codes, "bitmap-past-disk")
@@ -126,6 +132,80 @@ func (c *chainMachine) checkOwners(t *rapid.T, e vhd.Extent) {
 	}
 }
 
+// changedExtents compares what two images of the chain read as, and who of those between holds what.
+func (c *chainMachine) changedExtents(t *rapid.T) {
+	if c.model.Depth() == 0 {
+		t.Skip("it has no parent")
+	}
+	upper, lower := c.drawLevels(t)
+	above, below := c.model.At(upper), c.model.At(lower)
+	requireChanges(t, c.disk, upper, lower, above.Content(), below.Content())
+	told := make([]int, min(c.model.Size(), above.Size())/vhd.SectorSize)
+	for sector := range told {
+		told[sector] = unchanged
+	}
+	for e, err := range c.disk.ChangedExtents(upper, lower, 0, c.disk.Size()) {
+		require.NoError(t, err)
+		for sector := range e.Length / vhd.SectorSize {
+			told[e.Offset/vhd.SectorSize+sector] = e.Depth
+		}
+	}
+	for sector, depth := range told {
+		may := c.mayBeChangedIn(int64(sector), upper, lower)
+		require.Contains(t, may, depth, "sector %d, changed from %d to %d", sector, lower, upper)
+	}
+}
+
+// drawLevels draws two images, one above the other.
+func (c *chainMachine) drawLevels(t *rapid.T) (upper, lower int) {
+	t.Helper()
+	upper = rapid.IntRange(0, c.model.Depth()-1).Draw(t, "upper")
+	return upper, rapid.IntRange(upper+1, c.model.Depth()).Draw(t, "lower")
+}
+
+// unchanged stands for the depth of a sector that is in no changed extent.
+const unchanged = -2
+
+// mayBeChangedIn are the depths that a sector's change between two images may be told with.
+func (c *chainMachine) mayBeChangedIn(sector int64, upper, lower int) []int {
+	owner, certain := c.model.At(upper).Owner(sector)
+	switch {
+	case !certain || c.partlyZeroed[sector] > 0:
+		return c.anyDepth(upper, lower)
+	case owner != vhdtest.NoOwner && upper+owner < lower:
+		return []int{upper + owner}
+	case !c.endsBefore(sector, upper, lower):
+		return []int{unchanged}
+	}
+	hidden, certain := c.model.At(lower).Owner(sector)
+	switch {
+	case !certain || hidden == vhdtest.NoOwner && c.sparseBase:
+		return []int{unchanged, vhd.Hole}
+	case hidden == vhdtest.NoOwner:
+		return []int{unchanged}
+	}
+	return []int{vhd.Hole}
+}
+
+// anyDepth are all that a sector may be told with of which the engine chooses who holds it.
+func (c *chainMachine) anyDepth(upper, lower int) []int {
+	depths := []int{unchanged, vhd.Hole}
+	for depth := upper; depth < lower; depth++ {
+		depths = append(depths, depth)
+	}
+	return depths
+}
+
+// endsBefore says whether one of some images ends in front of a sector.
+func (c *chainMachine) endsBefore(sector int64, upper, lower int) bool {
+	for depth := upper; depth < lower; depth++ {
+		if c.model.At(depth).Size() <= sector*vhd.SectorSize {
+			return true
+		}
+	}
+	return false
+}
+
 // TestOthersReadWhatIsLeftOfAnyChain has every reader that gets such a chain right read what any operations leave.
 func TestOthersReadWhatIsLeftOfAnyChain(t *testing.T) {
 	if testing.Short() {
@@ -175,8 +255,13 @@ func (c *chainMachine) askOthers(t *rapid.T, top string, asked map[string]int) {
 
 // readers are those that get the chain right: see vhdtest.ForQemu, ForSevenZip and ForLibvhdi. 7-Zip looks for parents
 // in the leaf's directory, by their paths from there. libvhdi takes the size that a disk was made with for the one that it has, and bits of a bitmap
-// by whole bytes, of which only a disk without a parent is sure to have no others.
+// by whole bytes, of which only a disk without a parent is sure to have no others. 7-Zip refuses tables with more entries
+// than blocks, and of data under clear bits none is sure to read zeros.
 func (c *chainMachine) readers() []vhdtest.Reader {
+	if slices.ContainsFunc(c.images, func(i *modelImage) bool { return i.clearData }) {
+		return nil
+	}
+	roomy := slices.ContainsFunc(c.images, func(i *modelImage) bool { return i.roomyTable })
 	smallest, larger, apart, resized := int64(1<<30), false, false, false
 	for i, layer := len(c.images)-1, c.model; i >= 0; i-- {
 		image := c.images[i]
@@ -194,7 +279,7 @@ func (c *chainMachine) readers() []vhdtest.Reader {
 	if len(c.images) == 1 && smallest >= 4096 {
 		readers = append(readers, vhdtest.Qemu)
 	}
-	if !larger && !apart {
+	if !larger && !apart && !roomy {
 		readers = append(readers, vhdtest.SevenZip)
 	}
 	if len(c.images) == 1 && smallest >= 1<<20 && !resized {

@@ -67,6 +67,8 @@ type modelImage struct {
 	holes      bool // blocks were given back: there may be gaps
 	rearranged bool // a table or a path may stand between blocks, and stays there
 	shrunk     bool // bits may be set behind the disk's end
+	clearData  bool // there may be data under clear bits of a disk without a parent
+	roomyTable bool // its table may have more entries than it has blocks
 	strayed    bool // its path leads nowhere from its new folder, where its parent is found all the same
 }
 
@@ -81,9 +83,18 @@ type modelFiles struct {
 }
 
 var realFiles = modelFiles{
-	read: os.ReadFile, rename: os.Rename, remove: os.Remove,
-	write: func(name string, data []byte) error { return os.WriteFile(name, data, 0o600) },
+	read: os.ReadFile, write: writeKeepingTime, rename: os.Rename, remove: os.Remove,
 	mkdir: func(name string) error { return os.MkdirAll(name, 0o755) },
+}
+
+// writeKeepingTime writes a file. One that is there already keeps its time, by which children go: the disk in it stays the
+// same.
+func writeKeepingTime(name string, data []byte) error {
+	info, missing := os.Stat(name)
+	if err := os.WriteFile(name, data, 0o600); err != nil || missing != nil {
+		return err
+	}
+	return os.Chtimes(name, info.ModTime(), info.ModTime())
 }
 
 // newMemMachine is one of files in memory, that can have two names or not.
@@ -140,13 +151,17 @@ func (c *chainMachine) run(t *rapid.T) {
 		"snapshot":        c.snapshot,
 		"resize":          c.resize,
 		"rebase":          c.rebase,
+		"rebase unsafe":   c.rebaseUnsafe,
 		"merge":           c.merge,
+		"merge to a file": c.mergeToFile,
+		"changed extents": c.changedExtents,
 		"export":          c.export,
 		"import":          c.importContent,
 		"import anew":     c.importAnew,
 		"rename":          c.rename,
 		"move":            c.move,
 		"repair":          c.repair,
+		"repair by moves": c.repairElsewhere,
 		"revert":          c.revert,
 		"compact":         c.compact,
 		"pass the end":    c.passTheEnd,
@@ -344,6 +359,7 @@ func (c *chainMachine) close(t *rapid.T) {
 	if n := len(c.images); n > 1 {
 		require.Equal(t, c.images[n-2].sum, c.sum(t, c.images[n-2].name), "the parent of what was closed changed")
 	}
+	c.requireTrueBatmap(t)
 	c.checkFiles(t, closed)
 }
 

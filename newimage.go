@@ -21,14 +21,31 @@ const (
 	locatorUnit = 4096
 )
 
-// What this package signs its images with. Windows is the only host that
-// readers expect beside the Mac.
-var (
-	creatorApplication = [4]byte{'g', 'v', 'h', 'd'}
-	creatorHost        = [4]byte{'W', 'i', '2', 'k'}
+// The creators that a new image can name in its footer, as the application that made it.
+//
+// Some programs choose by it which of the two sizes in a footer is the disk's. Plain
+// qemu-img takes what cylinders, heads and sectors come to, which is up to a cylinder less, unless
+// the creator is one that it knows to mean the other; from 127.5 GiB on both take the same.
+const (
+	CreatorVHD     = "gvhd" // this package
+	CreatorWindows = "win " // Windows and Hyper-V; qemu-img reads the whole disk
+	CreatorQemu    = "qem2" // qemu-img with force_size; it reads the whole disk
 )
 
+// The version goes with all of them: that of Windows and of qemu-img is another one.
 const creatorVersion = 0x00010000
+
+// isOurs says whether this package made the image, whatever creator it names.
+func (f Footer) isOurs() bool {
+	switch string(f.CreatorApplication[:]) {
+	case CreatorVHD, CreatorWindows, CreatorQemu:
+		return f.CreatorVersion == creatorVersion
+	}
+	return false
+}
+
+// creatorHost is the only one that readers expect beside the Mac.
+var creatorHost = [4]byte{'W', 'i', '2', 'k'}
 
 // newImage is all that there is to know of an image to be made.
 type newImage struct {
@@ -37,6 +54,7 @@ type newImage struct {
 	blockSize int64
 	id        uuid.UUID
 	time      time.Time
+	creator   string
 	parent    *newParent // of a differencing disk
 }
 
@@ -95,6 +113,7 @@ func (n *newImage) fillIn() (err error) {
 	if n.blockSize == 0 {
 		n.blockSize = defaultBlockSize
 	}
+	n.creator = cmp.Or(n.creator, CreatorVHD)
 	if n.time.IsZero() {
 		n.time = time.Now() //nolint:forbidigo // the one place where an image gets its time
 		if _, err := encodeTime(n.time); err != nil {
@@ -122,6 +141,8 @@ func (n *newImage) check() error {
 		return fmt.Errorf("%w: a %v disk of %d bytes, want at most %d", ErrUnsupported, n.diskType, n.size, limit)
 	case n.blockSize < SectorSize || n.blockSize > MaxBlockSize || n.blockSize&(n.blockSize-1) != 0:
 		return fmt.Errorf("%w: blocks of %d bytes, want a power of two from 512 to 268435456", fs.ErrInvalid, n.blockSize)
+	case len(n.creator) != len(Footer{}.CreatorApplication):
+		return fmt.Errorf("%w: the creator %q, want four bytes", fs.ErrInvalid, n.creator)
 	}
 	return nil
 }
@@ -129,7 +150,7 @@ func (n *newImage) check() error {
 func (n *newImage) footer() Footer {
 	f := Footer{
 		Features: featureReserved, DataOffset: noOffset, Time: n.time,
-		CreatorApplication: creatorApplication, CreatorVersion: creatorVersion, CreatorHost: creatorHost,
+		CreatorApplication: [4]byte([]byte(n.creator)), CreatorVersion: creatorVersion, CreatorHost: creatorHost,
 		OriginalSize: n.size, CurrentSize: n.size, Geometry: GeometryOf(n.size), Type: n.diskType, ID: n.id,
 	}
 	if n.diskType != Fixed {

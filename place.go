@@ -22,6 +22,7 @@ type place struct {
 	dir       string                   // that it is in
 	display   func(name string) string // a name as the user would write it
 	release   func()
+	lists     map[string][]fs.DirEntry // of the directories that were read; nil: they are read each time
 }
 
 // newPlace is where the parents of the image called name are looked for. A
@@ -219,8 +220,25 @@ func (p *place) readDir(name string) ([]fs.DirEntry, error) {
 	if err := p.allows(name); err != nil {
 		return nil, err
 	}
-	return p.fs.ReadDir(p.own(name))
+	if entries, ok := p.lists[name]; ok {
+		return entries, nil
+	}
+	entries, err := p.fs.ReadDir(p.own(name))
+	if err == nil && p.lists != nil {
+		if len(p.lists) == maxLists {
+			clear(p.lists)
+		}
+		p.lists[name] = entries
+	}
+	return entries, err
 }
+
+// maxLists bounds how many directories' entries are kept.
+const maxLists = 64
+
+// keepLists is for who looks for many parents at once: directories are read once, and not
+// for each name that none of them has.
+func (p *place) keepLists() { p.lists = map[string][]fs.DirEntry{} }
 
 // below is an absolute name as seen from the directory dir, if it is there. Names
 // need not be UTF-8.

@@ -151,7 +151,7 @@ func (d *drawing) step(op *operation) step {
 	}
 	for range d.rng.IntN(3) {
 		other := d.operation(func(op *operation) bool { return op.most > 0 && !op.alone })
-		s.beside = append(s.beside, interjection{at: d.rng.IntN(op.letsOthersIn), step: d.step(other)})
+		s.beside = append(s.beside, interjection{at: d.rng.IntN(op.letsOthersIn + op.tells), step: d.step(other)})
 	}
 	return s
 }
@@ -174,7 +174,7 @@ func (d *drawing) piece(most int) piece {
 
 // letsIn says whether all that is done beside the step can be.
 func (s step) letsIn() bool {
-	return !slices.ContainsFunc(s.beside, func(b interjection) bool { return b.at >= s.op.letsOthersIn })
+	return !slices.ContainsFunc(s.beside, func(b interjection) bool { return b.at >= s.op.letsOthersIn+s.op.tells })
 }
 
 // shorter yields programs that do a little less, those that do much less first.

@@ -3,9 +3,11 @@ package vhd
 // blockMap is the map of a window, made if it must be. No lock is taken when
 // it is there.
 func (d *Disk) blockMap(window int64) *blockMap {
-	if m := d.view().windows.get(window); m != nil {
-		m.touch()
-		return m
+	if t := d.view().windows; t != nil { // else a Merge has just made a fixed disk the leaf
+		if m := t.get(window); m != nil {
+			m.touch()
+			return m
+		}
 	}
 	if d.syncs != nil {
 		d.mu.RLock()
@@ -14,9 +16,14 @@ func (d *Disk) blockMap(window int64) *blockMap {
 	return d.blockMapLocked(window)
 }
 
-// blockMapLocked is blockMap for who holds the disk's lock, shared or not.
+// blockMapLocked is blockMap for who holds the disk's lock, shared or not. Who waited
+// for it may find a fixed leaf, of which no maps are kept.
 func (d *Disk) blockMapLocked(window int64) *blockMap {
 	v := d.view()
+	if v.windows == nil {
+		m, _ := new(mapBuilder).build(v, window, 0)
+		return m
+	}
 	builder := &v.windows.builders[window%int64(len(v.windows.builders))]
 	builder.Lock()
 	defer builder.Unlock()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 
 	"github.com/google/uuid"
@@ -35,8 +34,12 @@ type RebaseOptions struct {
 // An image with another identifier is compared with what is below the leaf by now,
 // and sectors that differ are first copied to the leaf, which grows by them. A
 // parent of the parent, or a copy of the chain in one image, is such an image. Its
-// size does not matter: past its end, it reads as zeros. [Disk.PlanRebase] tells
-// beforehand what there is to be copied.
+// size does not matter: past its end, it reads as zeros. An image with the same identifier is
+// compared too if the disk has another file open as its parent: one of the two is a copy, and may have been
+// written to. [Disk.PlanRebase] tells beforehand what there is to be copied.
+//
+// Where nothing is copied the leaf's file keeps the time of its last modification, where that can be: it
+// holds what its own children know.
 //
 // The parent's name is as for [Create], and its parents are found as there. Others
 // may use the disk meanwhile; writes wait while a piece of 2 MiB is compared. A
@@ -92,6 +95,7 @@ type rebase struct {
 
 	before, after mapBuilder
 	buf, other    []byte
+	copied        bool // something was
 }
 
 var errChainChanged = fmt.Errorf("%w: the chain was changed meanwhile", fs.ErrInvalid)
@@ -167,8 +171,12 @@ func (r *rebase) findShared() error {
 		if err != nil {
 			return inFile(old.img.name, err)
 		}
+		abs, err := r.disk.absOf(old)
+		if err != nil {
+			return inFile(old.img.name, err)
+		}
 		for number, l := range r.parents.chain.links {
-			if os.SameFile(l.info, info) {
+			if l.is(abs, info) && !areTwoFiles(l.info, info) { // which have had one name
 				r.shared[number] = old.number
 			}
 		}
@@ -178,18 +186,28 @@ func (r *rebase) findShared() error {
 
 // needsCopy says whether sectors that differ have to be copied: the new parent is
 // not the one that there is.
-func (r *rebase) needsCopy() bool {
+func (r *rebase) needsCopy() bool { return !r.isSameParent() && !r.opts.Unsafe }
+
+// isSameParent says that only the path to the parent changes: it is the file that is open as such, or, if
+// none is, has the identifier that the leaf recorded.
+func (r *rebase) isSameParent() bool {
 	id := r.ref.id
-	same := id != (uuid.UUID{}) && r.view.top().img.header.ParentID == id
-	if len(r.view.chain) > 1 && r.view.at(1).img.footer.ID != id { // of another identity, which was ignored
-		same = false
+	if id == (uuid.UUID{}) || r.view.top().img.header.ParentID != id {
+		return false
 	}
-	return !same && !r.opts.Unsafe
+	if len(r.view.chain) == 1 {
+		return true
+	}
+	former := r.view.at(1)
+	return former.img.footer.ID == id && r.shared[0] == former.number // and none whose other identity was ignored
 }
 
 // run copies what differs, and names the new parent.
 func (r *rebase) run(ctx context.Context) error {
 	if err := r.disk.sync(); err != nil { // most of what there is to be made durable, while writes go on
+		return err
+	}
+	if err := r.below.syncFrom(0); err != nil { // what is the same there is not copied
 		return err
 	}
 	if r.needsCopy() {
@@ -257,7 +275,7 @@ func (r *rebase) checkRoom(ctx context.Context) error {
 	if _, ok := r.disk.opts.files().(spacer); !ok {
 		return nil
 	}
-	err := r.count(ctx, func(room *roomNeeded, window int64) error {
+	err := r.count(ctx, func(int64) {}, func(room *roomNeeded, window int64) error {
 		return r.eachElsewhere(window, func(_, _ *blockMap, sector, n int64) error {
 			room.add(sector*SectorSize, n*SectorSize)
 			return nil
@@ -266,7 +284,7 @@ func (r *rebase) checkRoom(ctx context.Context) error {
 	if !errors.Is(err, ErrNoSpace) {
 		return err
 	}
-	return r.count(ctx, func(room *roomNeeded, window int64) error {
+	return r.count(ctx, func(int64) {}, func(room *roomNeeded, window int64) error {
 		return r.eachDiffering(window, func(p []byte, sector int64) error {
 			room.add(sector*SectorSize, int64(len(p)))
 			return nil
@@ -274,10 +292,10 @@ func (r *rebase) checkRoom(ctx context.Context) error {
 	})
 }
 
-// count has one count what each window needs, and is why there is not room for that.
-func (r *rebase) count(ctx context.Context, one func(room *roomNeeded, window int64) error) error {
+// count has one count what each window needs, which is told before, and is why there is not room for that.
+func (r *rebase) count(ctx context.Context, told func(done int64), one func(room *roomNeeded, window int64) error) error {
 	room := roomNeeded{disk: r.disk}
-	if err := r.eachWindow(ctx, func(int64) {}, func(window int64) error { return one(&room, window) }); err != nil {
+	if err := r.eachWindow(ctx, told, func(window int64) error { return one(&room, window) }); err != nil {
 		return err
 	}
 	r.disk.mu.RLock()
@@ -401,6 +419,7 @@ func (r *rebase) putBack(windows []int64) error {
 func (r *rebase) copyWindow(window int64) error {
 	defer r.disk.publishChanges()
 	return r.eachDiffering(window, func(p []byte, sector int64) error {
+		r.copied = true
 		_, err := r.disk.writeWhole(content{p: p}, sector)
 		return err
 	})
@@ -484,6 +503,10 @@ func (r *rebase) changeAlone() error {
 			return err
 		}
 	}
+	giveTimeBack, err := r.keepTime()
+	if err != nil {
+		return err
+	}
 	c, err := r.disk.newHeaderChange()
 	if err == nil {
 		err = c.changeParent(r.ref)
@@ -492,7 +515,15 @@ func (r *rebase) changeAlone() error {
 		return err
 	}
 	r.replaceChain()
-	return nil
+	return giveTimeBack()
+}
+
+// keepTime is keepLeafTime, if nothing but what the leaf says of its parent is about to change.
+func (r *rebase) keepTime() (giveBack func() error, err error) {
+	if r.copied || r.opts.Unsafe && !r.isSameParent() {
+		return func() error { return nil }, nil
+	}
+	return r.disk.keepLeafTime()
 }
 
 // replaceChain makes the disk read from the new parents. Who reads through a map from

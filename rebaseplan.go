@@ -2,6 +2,7 @@ package vhd
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/google/uuid"
@@ -16,10 +17,10 @@ type RebasePlan struct {
 
 // PlanRebase finds out what [Disk.Rebase] would do with the disk as it is now. It
 // changes nothing, and the disk may be open read-only. What would have to be copied is
-// found as Rebase finds it, by reading; with opts.Unsafe, and for the parent that is
-// recorded, that is nothing. Progress is told as by Rebase.
+// found as Rebase finds it, by reading; with opts.Unsafe, and for the parent of which only the
+// path changes, that is nothing. Progress is told as by Rebase.
 //
-// Errors are those of Rebase, but for ErrReadOnly.
+// Errors are those of Rebase, but for ErrReadOnly. With ErrNoSpace comes the whole plan.
 func (d *Disk) PlanRebase(ctx context.Context, parent string, opts RebaseOptions) (RebasePlan, error) {
 	if err := d.usable(); err != nil {
 		return RebasePlan{}, err
@@ -47,12 +48,13 @@ func (r *rebase) plan(ctx context.Context, parent string) (plan RebasePlan, err 
 		return plan, err
 	}
 	if r.needsCopy() {
-		if plan.Copied, err = r.countAll(ctx); err != nil {
+		plan.Copied, err = r.countAll(ctx)
+		if err != nil && !errors.Is(err, ErrNoSpace) {
 			return plan, err
 		}
 	}
 	r.progress(r.view.size)
-	return plan, nil
+	return plan, err
 }
 
 // refs are the paths that the leaf would have to the new parent.
@@ -73,12 +75,14 @@ func (r *rebase) refs() ([]ParentRef, error) {
 	return refs, nil
 }
 
-// countAll counts the bytes of all sectors that read otherwise with the new parents.
+// countAll counts the bytes of all sectors that read otherwise with the new parents, and is why there is
+// not room for them.
 func (r *rebase) countAll(ctx context.Context) (n int64, err error) {
 	r.buf, r.other = make([]byte, bulkBuffer), make([]byte, bulkBuffer)
-	err = r.eachWindow(ctx, r.progress, func(window int64) error {
-		return r.eachDiffering(window, func(p []byte, _ int64) error {
+	err = r.count(ctx, r.progress, func(room *roomNeeded, window int64) error {
+		return r.eachDiffering(window, func(p []byte, sector int64) error {
 			n += int64(len(p))
+			room.add(sector*SectorSize, int64(len(p)))
 			return nil
 		})
 	})

@@ -30,13 +30,11 @@ type Rebased struct {
 	Name   string // of the image
 	Parent string // the name under which its parent was found; empty: it was not
 	Err    error  // why the image does not refer to it now; nil: it does, or would but for a dry run, which does not try whether it can be written
-}
 
-// The bounds of a tree.
-const (
-	maxTreeDepth   = 64
-	maxTreeEntries = 1 << 20
-)
+	// Candidates are the images of the folder of which each may be the parent, if several
+	// have its identifier: nobody can tell which is meant. Of more than 16, they are the first.
+	Candidates []string
+}
 
 // RebaseTree mends the references of all differencing disks in the folder dir and
 // the folders in it, as after their parents, or all of them, were moved. Of a disk
@@ -44,7 +42,7 @@ const (
 // places, would not find it: Rebase is for that. Of others, the parent is the one
 // image in dir that has the identifier which they recorded. Where several have it, as
 // copies do, nobody can tell which is meant: nothing is changed, and the image is
-// reported, as is one whose parent is nowhere in dir or which is in use.
+// reported, as is one whose parent is nowhere in dir, or which would have to be written and is in use.
 //
 // It returns all images whose references led nowhere, in the order of their names by folder,
 // also together with an error, which means that not all was looked at. Symbolic links are
@@ -73,14 +71,13 @@ type treeRebase struct {
 	ctx      context.Context
 	opts     RebaseTreeOptions
 	folder   *folder
-	nentries int
 	children []*kin
 	byID     map[uuid.UUID][]*kin
 	found    []Rebased
 }
 
 func (t *treeRebase) run() error {
-	if err := t.scan(); err != nil {
+	if err := t.folder.eachFile(t.ctx, true, t.add, t.report); err != nil {
 		return err
 	}
 	for i, child := range t.children {
@@ -93,51 +90,6 @@ func (t *treeRebase) run() error {
 		}
 	}
 	return nil
-}
-
-// scan finds all images, folder by folder.
-func (t *treeRebase) scan() error {
-	dirs := []string{t.folder.dir}
-	for depth := 0; len(dirs) > 0; depth++ {
-		if depth > maxTreeDepth {
-			return fmt.Errorf("%w: more than %d folders in one another", ErrUnsupported, maxTreeDepth)
-		}
-		var deeper []string
-		for _, dir := range dirs {
-			inside, err := t.scanOne(dir)
-			if err != nil {
-				return err
-			}
-			deeper = append(deeper, inside...)
-		}
-		dirs = deeper
-	}
-	return nil
-}
-
-// scanOne finds the images in one folder, and returns the folders in it.
-func (t *treeRebase) scanOne(dir string) (dirs []string, err error) {
-	entries, err := t.folder.list(dir)
-	if err != nil {
-		t.report(dir, err)
-		return nil, nil // it is reported
-	}
-	if t.nentries += len(entries); t.nentries > maxTreeEntries {
-		return nil, fmt.Errorf("%w: more than %d files", ErrUnsupported, maxTreeEntries)
-	}
-	for _, e := range entries {
-		if err := t.ctx.Err(); err != nil {
-			return nil, err
-		}
-		abs := joinName(dir, []string{e.Name()})
-		switch {
-		case e.IsDir():
-			dirs = append(dirs, abs)
-		case e.Type().IsRegular():
-			t.add(abs)
-		}
-	}
-	return dirs, nil
 }
 
 func (t *treeRebase) add(abs string) {
@@ -169,7 +121,7 @@ func (t *treeRebase) mend(child *kin) {
 	r := Rebased{Name: child.name, Err: err}
 	if isLost(err) {
 		var parent *kin
-		if parent, r.Err = t.parentOf(child, err); parent != nil {
+		if parent, r.Candidates, r.Err = t.parentOf(child, err); parent != nil {
 			r.Parent = parent.name
 			r.Err = inFile(child.name, t.relink(child, parent))
 		}
@@ -192,50 +144,52 @@ func isLost(err error) bool {
 	return false
 }
 
-// parentOf is the one image that is the child's parent. lost is why the child does
-// not find it.
-func (t *treeRebase) parentOf(child *kin, lost error) (*kin, error) {
-	var parents []*kin
-	var names []string
-	for _, recorded := range child.parents {
-		for _, k := range t.byID[recorded.id] {
-			if k.isFile(child) || len(parents) > 0 && k.isFile(parents[0]) {
-				continue // it, or another name of it
-			}
-			parents, names = append(parents, k), append(names, k.name)
-		}
-		if len(parents) > 0 {
-			break // while two were named, both were right
-		}
-	}
+// parentOf is the one image that is the child's parent, or the names of several that may
+// be. lost is why the child does not find it.
+func (t *treeRebase) parentOf(child *kin, lost error) (parent *kin, candidates []string, err error) {
+	parents := parentsAmong(t.byID, child, child.parents, func(k *kin) fs.FileInfo { return k.info })
 	switch {
 	case len(parents) == 0:
-		return nil, lost
+		return nil, nil, lost
 	case len(parents) == 1 && t.isBelow(child, parents[0]):
-		return nil, inFile(child.name, fmt.Errorf("%w: its parent %s is below it", ErrChainLoop, parents[0].name))
+		return nil, nil, inFile(child.name, fmt.Errorf("%w: its parent %s is below it", ErrChainLoop, parents[0].name))
 	case len(parents) == 1:
-		return parents[0], nil
+		return parents[0], nil, nil
 	}
-	return nil, inFile(child.name, fmt.Errorf("%w: %d images have its identifier, and nobody can tell which is meant: %s",
-		ErrParentNotFound, len(parents), strings.Join(names, ", ")))
+	many := fmt.Sprint(len(parents))
+	if len(parents) == maxParentsAmong {
+		many += " or more"
+	}
+	for _, k := range parents {
+		candidates = append(candidates, k.name)
+	}
+	return nil, candidates, inFile(child.name, fmt.Errorf("%w: %s images have its identifier, and nobody can tell which is meant: %s",
+		ErrParentNotFound, many, strings.Join(candidates, ", ")))
 }
 
 // isFile says whether two images are one file.
 func (k *kin) isFile(other *kin) bool { return k == other || os.SameFile(k.info, other.info) }
 
-// isBelow says whether one of the image k and its parents, and theirs, by their identifiers,
-// is the child itself.
+// isBelow says whether the child may be one of the image k and its parents, and theirs, by
+// their identifiers: of several that have one, any may be found.
 func (t *treeRebase) isBelow(child, k *kin) bool {
-	id := k.id
-	for range t.opts.maxDepth() {
-		same := t.byID[id]
-		if id == child.id && (id != uuid.UUID{} || len(same) == 1) { // many may have none
+	seen := map[uuid.UUID]bool{k.id: true}
+	for ids := []uuid.UUID{k.id}; len(ids) > 0; ids = ids[1:] {
+		same := t.byID[ids[0]]
+		if ids[0] == (uuid.UUID{}) && len(same) > 1 { // many may have none
+			continue
+		}
+		if ids[0] == child.id {
 			return true
 		}
-		if len(same) == 0 || len(same[0].parents) == 0 {
-			return false
+		for _, image := range same {
+			for _, parent := range image.parents {
+				if !seen[parent.id] {
+					seen[parent.id] = true
+					ids = append(ids, parent.id)
+				}
+			}
 		}
-		id = same[0].parents[0].id
 	}
 	return false
 }
@@ -257,6 +211,11 @@ func (t *treeRebase) relink(child, parent *kin) error {
 	p, err := newParentOf(child.name, parent.name, parent.id, child.recordedOf(parent.id).modified, &t.opts.Options)
 	if err != nil || t.opts.DryRun {
 		return err
+	}
+	if len(child.parents) > 1 { // in two headers, see twin
+		if err := l.makeDurable(&opts); err != nil {
+			return err
+		}
 	}
 	d, err := child.openAlone(t.opts.Options, parent.id)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-vhd/vhd"
@@ -83,6 +84,7 @@ func TestRebaseTreeReportsWhatItCanNotMend(t *testing.T) {
 	require.Empty(t, found[0].Parent)
 	require.ErrorIs(t, found[0].Err, vhd.ErrParentNotFound)
 	require.ErrorContains(t, found[0].Err, f.name("one.vhd")+", "+f.name("two.vhd"))
+	require.Equal(t, []string{f.name("one.vhd"), f.name("two.vhd")}, found[0].Candidates)
 	require.Equal(t, before, filesOf(t, f.dir))
 
 	require.NoError(t, os.Rename(f.name("two.vhd"), filepath.Join(lonely, "two.vhd")))
@@ -110,6 +112,25 @@ func TestRebaseTreeReportsWhatItCanNotMend(t *testing.T) {
 	cancel()
 	_, err = vhd.RebaseTree(ctx, f.dir, vhd.RebaseTreeOptions{})
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestWhatIsInUseAndRightIsNeitherReportedNorDisturbed(t *testing.T) {
+	f := newLineage(t)
+	user, err := vhd.Open(f.name("leaf.vhd"), &vhd.Options{Writable: true})
+	require.NoError(t, err)
+	for _, dryRun := range []bool{true, false} {
+		found, err := vhd.RebaseTree(t.Context(), f.dir, vhd.RebaseTreeOptions{DryRun: dryRun})
+		require.NoError(t, err)
+		require.Empty(t, found)
+	}
+	images, err := vhd.Scan(t.Context(), f.dir, vhd.ScanOptions{})
+	require.NoError(t, err)
+	require.Len(t, images, 3)
+	for _, image := range images {
+		require.NoError(t, image.Err)
+	}
+	require.Equal(t, f.name("middle.vhd"), images[1].Parent)
+	require.NoError(t, user.Close())
 }
 
 func TestRebaseTreeGoesSoDeepAndNoDeeper(t *testing.T) {
@@ -289,6 +310,52 @@ func TestRebaseTreeMakesNoLoop(t *testing.T) {
 	}
 }
 
+// Which of two images of one identifier an image finds depends on where it is: any of them
+// may be on the way.
+func TestRebaseTreeMakesNoLoopByWayOfACopyOfAnIdentifier(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	id := func(b byte) uuid.UUID { return uuid.UUID{b, 15: 1} }
+	create := func(name, parent string, opts vhd.CreateOptions) {
+		t.Helper()
+		if opts.Size = tinySize; parent != "" {
+			opts.Parent, opts.Size = at(parent), 0
+		}
+		require.NoError(t, createAndFill(at(name), opts, func(*vhd.Disk) error { return nil }))
+	}
+	create("lost.vhd", "", vhd.CreateOptions{ID: id(2)})
+	create("child.vhd", "lost.vhd", vhd.CreateOptions{ID: id(1)})
+	create("q.vhd", "child.vhd", vhd.CreateOptions{ID: id(3)})
+	require.NoError(t, os.Remove(at("lost.vhd")))
+	require.NoError(t, os.Rename(at("q.vhd"), at("kept")))
+	create("q.vhd", "", vhd.CreateOptions{ID: id(3)})
+	create("p.vhd", "q.vhd", vhd.CreateOptions{ID: id(2)}) // as whose parent it finds the other q.vhd from now on
+	require.NoError(t, os.Rename(at("q.vhd"), at("a.vhd")))
+	require.NoError(t, os.Rename(at("kept"), at("q.vhd")))
+	before := filesOf(t, dir)
+	found, err := vhd.RebaseTree(t.Context(), dir, vhd.RebaseTreeOptions{})
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	require.Equal(t, at("child.vhd"), found[0].Name)
+	require.ErrorIs(t, found[0].Err, vhd.ErrChainLoop)
+	require.Equal(t, before, filesOf(t, dir))
+}
+
+// It is no image, though its bytes are those of one.
+func TestWhatACreateLeftThatWasKilledIsNoParent(t *testing.T) {
+	f := newLineage(t)
+	raw, err := os.ReadFile(f.name("base.vhd"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(f.name("moved.vhd.ABC.vhd-tmp"), raw, 0o600))
+	images, err := vhd.Scan(t.Context(), f.dir, vhd.ScanOptions{})
+	require.NoError(t, err)
+	require.Len(t, images, 3)
+	require.NoError(t, os.Rename(f.name("base.vhd"), f.name("moved.vhd")))
+	found, err := vhd.RebaseTree(t.Context(), f.dir, vhd.RebaseTreeOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []vhd.Rebased{{Name: f.name("middle.vhd"), Parent: f.name("moved.vhd")}}, found)
+}
+
 func TestRebaseTreeTakesTwoNamesOfOneFileForOneImage(t *testing.T) {
 	f := newLineage(t)
 	require.NoError(t, os.Rename(f.name("base.vhd"), f.name("one.vhd")))
@@ -304,7 +371,7 @@ func TestRebaseTreeTakesTwoNamesOfOneFileForOneImage(t *testing.T) {
 func TestRebaseTreeMendsWhatAKilledMergeLeft(t *testing.T) {
 	tree := newTinyTree(t, [2]string{"base.vhd", ""}, [2]string{"one.vhd", "base.vhd"}, [2]string{"two.vhd", "one.vhd"}, [2]string{"leaf.vhd", "two.vhd"})
 	storage := vhdtest.NewCrashFS(tree.files.Clone(), vhdtest.CrashOptions{})
-	mended, refused := 0, map[string]int{}
+	mended, left, refused := 0, 0, map[string]int{}
 	storage.OnOp = func(op vhdtest.Op) {
 		for _, ahead := range []string{"y", "a"} { // before its child, or behind
 			state := storage.Live()
@@ -317,9 +384,12 @@ func TestRebaseTreeMendsWhatAKilledMergeLeft(t *testing.T) {
 			found, err := vhd.RebaseTree(t.Context(), "/", vhd.RebaseTreeOptions{Options: vhd.Options{FS: state}})
 			require.NoError(t, err)
 			for _, r := range found {
-				if r.Err != nil {
+				switch {
+				case errors.Is(r.Err, vhd.ErrParentMismatch) && r.Name == "/"+ahead+"/two.vhd": // the leaf, which reads right, does without it
+					left++
+				case r.Err != nil:
 					refused[fmt.Sprintf("%v: %v", op, r.Err)]++
-				} else if r.Name == "/leaf.vhd" {
+				case r.Name == "/leaf.vhd":
 					mended++
 				}
 			}
@@ -332,6 +402,7 @@ func TestRebaseTreeMendsWhatAKilledMergeLeft(t *testing.T) {
 	require.NoError(t, disk.Close())
 	require.Empty(t, refused)
 	require.Positive(t, mended)
+	require.Positive(t, left)
 }
 
 // watchedFS tells of every file that is about to be opened.

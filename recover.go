@@ -52,6 +52,11 @@ func (d *Disk) recoverFixed(l *layer) error {
 // moment one of the two is whole (W7). Interrupted, it is done again.
 func (d *Disk) recover() error {
 	m := d.leaf().img
+	if v := d.view(); m.twin != nil && len(v.chain) > 1 {
+		if err := d.makeDurable(v.at(1)); err != nil {
+			return err
+		}
+	}
 	if m.footerOff == m.FileSize() { // the end footer is lost
 		if err := d.endFileAt(footerAt(d.leaf().space.next)); err != nil {
 			return err

@@ -9,9 +9,10 @@ import (
 // What RebaseTree and Rename have in common: references that are written anew while what
 // they lead to stays the same.
 
-// findParentOf finds the parent of the image called name, as Open does.
+// findParentOf finds the parent of the image called name, as Open does. Others may use both:
+// it only looks.
 func findParentOf(name string, opts Options) (link, error) {
-	opts.Writable, opts.NoParents = false, false
+	opts.Writable, opts.NoParents, opts.Lock = false, false, LockNone
 	c := chain{opts: &opts}
 	defer func() { c.close() }()
 	leaf, err := c.openLeaf(name)
@@ -24,8 +25,12 @@ func findParentOf(name string, opts Options) (link, error) {
 	}
 	defer c.place.release()
 	parent, err := c.findParent(&leaf)
-	if err == nil {
-		c.links = append(c.links, &parent)
+	if err != nil {
+		return parent, err
+	}
+	c.links = append(c.links, &parent)
+	if leaf.img.twin != nil {
+		err = parent.makeDurable(&opts)
 	}
 	return parent, err
 }
@@ -78,15 +83,18 @@ func (r *relinked) refer(p *newParent) error {
 		}
 		return r.settle() // which Close would do, later than the time is set
 	}))
-	if t, ok := r.fs.(chtimer); ok && err == nil {
-		_ = t.Chtimes(r.name, time.Time{}, r.modified) // without it, Check tells of more than there is
+	if err == nil {
+		keepTime(r.fs, r.name, r.modified)
 	}
 	return err
 }
 
 // referable is why the image can't refer to a parent like p.
-func (r *relinked) referable(p *newParent) error {
-	header := r.view().top().img.header
+func (r *relinked) referable(p *newParent) error { return r.view().top().mayName(p) }
+
+// mayName is why the image can't name a parent like p.
+func (l *layer) mayName(p *newParent) error {
+	header := l.img.header
 	_, _, err := p.placeIn(&header)
-	return r.explain(err)
+	return inFile(l.img.name, err)
 }

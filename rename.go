@@ -32,20 +32,23 @@ type RenameOptions struct {
 }
 
 // Rename gives an image another name, in the same directory or in another one of the
-// same file system, and has its children refer to it by that. A file that has the
-// name already is left alone: the error matches [fs.ErrExist]. If the image is a
+// same file system, and has its children refer to it by that. Another file that has the
+// name already is left alone: the error matches [fs.ErrExist]. If it is a second name of the image, as
+// a Rename leaves it that was killed, the old one is taken away. If the image is a
 // differencing disk and goes to another directory, its own reference is changed too.
 //
 // The children are those in the directory that the image is in, in the one that it
 // goes to, and in those of opts.Search, that find it as their parent when they are
-// opened with opts. Rename returns their names, also with an error. Others lose
+// opened with opts. Rename returns their names, of a file that has several the first, also with an error. One
+// that only a symbolic link there leads to is ErrUnsupported, and nothing is changed: name its own directory in
+// opts.Search. Others lose
 // their parent; see [Disk.Rebase] and [RebaseTree]. Who would not find its parent with opts
 // afterwards, as that is outside Root, which is the directory of each image itself if it is empty, is
 // ErrOutsideRoot, and nothing is changed.
 //
 // Nobody may use the image and its children meanwhile: ErrLocked. Whatever ends the
 // work, the image is there under the one name or the other, or, where files can have
-// two, under both, and the children find it. After an error before the image has its
+// two, under both, and the children find it; Rename with the same names then does the rest. After an error before the image has its
 // new name all is as it was. An image that is a symbolic link, and a child on another
 // volume of Windows, is ErrUnsupported; an empty name, [fs.ErrInvalid]. The end of ctx
 // ends it before the image is renamed, with ctx's error.
@@ -67,10 +70,12 @@ type renaming struct {
 	opts     RenameOptions
 	old, new string
 	from, to directory
+	standing standing
 	image    link
 	self     *referrer // the image, if it has to refer to its own parent anew
 	children []*referrer
-	nchanged int64 // references
+	linked   []*kin // children that symbolic links lead to
+	nchanged int64  // references
 }
 
 // referrer is an image whose references change.
@@ -139,6 +144,9 @@ func (r *renaming) settle(c *referrer) error {
 // renamed.
 func (r *renaming) reopen(c *referrer, name string) error {
 	if !errors.Is(c.disk.usable(), ErrClosed) {
+		if c == r.self {
+			c.disk.name = name // by which it gets its time back
+		}
 		return nil
 	}
 	c.found.name = name
@@ -165,10 +173,10 @@ func (r *renaming) enter() (err error) {
 	if r.to, err = r.directoryOf(r.new); err != nil {
 		return inFile(r.new, err)
 	}
-	if err := r.to.isFree(); err != nil {
-		return inFile(r.new, err)
+	if err := r.lockImage(); err != nil {
+		return err
 	}
-	return r.lockImage()
+	return inFile(r.new, r.findStanding())
 }
 
 func (r *renaming) directoryOf(name string) (directory, error) {
@@ -204,7 +212,7 @@ func (r *renaming) findChildren() error {
 		oldDir, newDir = path.Dir(r.old), path.Dir(r.new)
 	}
 	for _, dir := range append([]string{oldDir, newDir}, r.opts.Search...) {
-		f, err := newFolder(dir, &r.opts.Options, "")
+		f, err := newFolder(dir, &r.opts.Options, "/")
 		if err != nil {
 			return inFile(cmp.Or(dir, "."), err)
 		}
@@ -217,17 +225,33 @@ func (r *renaming) findChildren() error {
 			return inFile(cmp.Or(dir, "."), err)
 		}
 	}
+	for _, k := range r.linked {
+		if !r.hasChild(k) {
+			return inFile(k.name, fmt.Errorf("%w: it is a symbolic link to a child, whose own directory has to be searched", ErrUnsupported))
+		}
+	}
 	return nil
 }
 
+// findChildrenIn finds those in one directory. A file that has several names is one child. Which path leads
+// from a symbolic link's file to the image depends on where that is.
 func (r *renaming) findChildrenIn(f *folder) error {
-	return f.eachChild(r.ctx, false, r.isImage, func(k *kin) error {
+	return f.eachChild(r.ctx, r.isImage, func(k *kin) error {
 		isChild, err := r.isChild(k)
-		if isChild {
+		switch {
+		case !isChild || r.hasChild(k):
+		case k.isLink:
+			r.linked = append(r.linked, k)
+		default:
 			r.children = append(r.children, &referrer{name: k.name, found: k, parent: r.image.img.footer.ID})
 		}
 		return err
 	})
+}
+
+// hasChild says whether an image is one of the children that were found.
+func (r *renaming) hasChild(k *kin) bool {
+	return slices.ContainsFunc(r.children, func(c *referrer) bool { return c.found.isFile(k) })
 }
 
 // isImage says whether a file is the image that is renamed, by its absolute name or as one
@@ -241,7 +265,7 @@ func (r *renaming) isChild(k *kin) (bool, error) {
 		return false, nil
 	}
 	opts := r.opts.Options
-	opts.Lock, opts.Search = LockNone, nil // we have the lock
+	opts.Search = nil
 	parent, err := findParentOf(k.name, opts)
 	switch {
 	case err == nil:
@@ -305,7 +329,7 @@ func (r *renaming) planSelf() error {
 		return nil
 	}
 	opts := r.opts.Options
-	opts.Lock, opts.Search = LockNone, nil
+	opts.Search = nil
 	parent, err := findParentOf(r.old, opts)
 	if isLost(err) && !isDamaged(err) {
 		return nil
@@ -439,6 +463,16 @@ func (r *renaming) move() (moved bool, err error) {
 			return false, err
 		}
 	}
+	switch r.standing {
+	case otherName:
+		if !r.isStillAt(r.to.name) {
+			return false, inFile(r.new, fs.ErrExist)
+		}
+		return r.dropOldName()
+	case sameName:
+		return r.moveEntry()
+	case freeName: // it is made
+	}
 	fsys := r.from.fs
 	if l, ok := fsys.(linker); ok {
 		err := l.Link(r.from.name, r.to.name)
@@ -452,6 +486,12 @@ func (r *renaming) move() (moved bool, err error) {
 	if err := r.to.isFree(); err != nil {
 		return false, inFile(r.new, err)
 	}
+	return r.moveEntry()
+}
+
+// moveEntry has the file system do it at once.
+func (r *renaming) moveEntry() (moved bool, err error) {
+	fsys := r.from.fs
 	if err := fsys.Rename(r.from.name, r.to.name); err != nil {
 		return false, err
 	}
@@ -466,6 +506,9 @@ func (r *renaming) dropOldName() (moved bool, err error) {
 	fsys := r.from.fs
 	if err = fsys.SyncDir(r.to.dir); err == nil {
 		err = fsys.Remove(r.from.name)
+	}
+	if err != nil && r.standing == otherName { // as it was
+		return true, err
 	}
 	if err != nil {
 		undo := fsys.Remove(r.to.name)

@@ -8,10 +8,13 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -75,6 +78,155 @@ func TestRenameTellsOfEachReference(t *testing.T) {
 	_, err := vhd.Rename(t.Context(), "a/one.vhd", "b/moved.vhd", opts)
 	require.NoError(t, err)
 	require.Equal(t, []int64{1, 6, 2, 6, 3, 6, 4, 6, 5, 6, 6, 6}, told)
+}
+
+func TestAChildOfSeveralNamesIsToldOnce(t *testing.T) {
+	f := newLineage(t)
+	require.NoError(t, os.Link(f.name("middle.vhd"), f.name("same.vhd")))
+	children, err := vhd.Rename(t.Context(), f.name("base.vhd"), f.name("root.vhd"), vhd.RenameOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{f.name("middle.vhd")}, children)
+	requireFileReadsAs(t, f.name("same.vhd"), f.middle)
+	requireFileReadsAs(t, f.name("leaf.vhd"), f.leaf)
+}
+
+func TestAChildBehindASymbolicLinkIsNotForgotten(t *testing.T) {
+	f := newLineage(t)
+	require.NoError(t, os.Mkdir(f.name("far"), 0o755))
+	far := f.create(t, "far/child.vhd", vhd.CreateOptions{Parent: f.name("base.vhd")}, f.base, rand.New(rand.NewPCG(3, 3)))
+	require.NoError(t, os.Symlink("far/child.vhd", f.name("child.vhd")))
+	before := filesOf(t, f.name("far"))
+	opts := vhd.Options{Root: f.dir}
+	_, err := vhd.Rename(t.Context(), f.name("base.vhd"), f.name("root.vhd"), vhd.RenameOptions{Options: opts})
+	require.ErrorIs(t, err, vhd.ErrUnsupported)
+	require.ErrorContains(t, err, f.name("child.vhd"))
+	require.FileExists(t, f.name("base.vhd"))
+	require.Equal(t, before, filesOf(t, f.name("far")))
+
+	search := opts
+	search.Search = []string{f.name("far")}
+	children, err := vhd.Rename(t.Context(), f.name("base.vhd"), f.name("root.vhd"), vhd.RenameOptions{Options: search})
+	require.NoError(t, err)
+	require.Equal(t, []string{f.name("middle.vhd"), f.name("far/child.vhd")}, children)
+	for _, name := range []string{"child.vhd", "far/child.vhd"} {
+		disk, err := vhd.Open(f.name(name), &opts)
+		require.NoError(t, err)
+		requireSameBytes(t, far, readAll(t, disk, lineageSize), 0)
+		require.NoError(t, disk.Close())
+	}
+}
+
+// The old name was taken for one of two when the new one had gone to another file by then: the image had no name any more.
+func TestARenameKeepsTheOldNameIfTheNewOneIsAnotherFilesMeanwhile(t *testing.T) {
+	f := newLineage(t)
+	require.NoError(t, os.Link(f.name("base.vhd"), f.name("root.vhd")))
+	others := sync.OnceFunc(func() {
+		require.NoError(t, os.Remove(f.name("root.vhd")))
+		require.NoError(t, os.WriteFile(f.name("root.vhd"), []byte("another's"), 0o600))
+	})
+	opts := vhd.RenameOptions{Progress: func(_, _ int64) { others() }}
+	_, err := vhd.Rename(t.Context(), f.name("base.vhd"), f.name("root.vhd"), opts)
+	require.ErrorIs(t, err, fs.ErrExist)
+	requireFileReadsAs(t, f.name("leaf.vhd"), f.leaf)
+	requireFileReadsAs(t, f.name("base.vhd"), f.base)
+}
+
+// Killed at that moment, it leaves the image with both names.
+func TestARenameThatWasKilledIsTakenUpAgain(t *testing.T) {
+	for _, to := range []string{"root.vhd", "deeper/root.vhd"} {
+		f := newLineage(t)
+		require.NoError(t, os.Mkdir(f.name("deeper"), 0o755))
+		require.NoError(t, os.Link(f.name("base.vhd"), f.name(to)))
+		children, err := vhd.Rename(t.Context(), f.name("base.vhd"), f.name(to), vhd.RenameOptions{Options: vhd.Options{Root: f.dir}})
+		require.NoError(t, err)
+		require.Equal(t, []string{f.name("middle.vhd")}, children)
+		require.NoFileExists(t, f.name("base.vhd"))
+		disk, err := vhd.Open(f.name("leaf.vhd"), &vhd.Options{Root: f.dir})
+		require.NoError(t, err)
+		requireSameBytes(t, f.leaf, readAll(t, disk, lineageSize), 0)
+		require.Equal(t, filepath.Base(to), filepath.Base(disk.Chain()[2].Name()))
+		require.NoError(t, disk.Close())
+	}
+}
+
+// What looks like a second name need not be one.
+func TestTheOnlyNameOfAnImageIsNeverTakenAway(t *testing.T) {
+	f := newLineage(t)
+	require.NoError(t, os.Symlink(".", f.name("again")))
+	require.NoError(t, os.Symlink("base.vhd", f.name("link.vhd")))
+	require.NoError(t, os.Symlink(f.dir, f.name("whole")))
+	for _, to := range []string{"base.vhd", "again/base.vhd", "whole/base.vhd", "link.vhd", "again/link.vhd"} {
+		_, err := vhd.Rename(t.Context(), f.name("base.vhd"), f.name(to), vhd.RenameOptions{})
+		require.ErrorIs(t, err, fs.ErrExist, to)
+		requireFileReadsAs(t, f.name("leaf.vhd"), f.leaf)
+	}
+}
+
+// foldingFS tells no letter from its capital, as file systems of Windows and macOS do.
+type foldingFS struct{ vhd.FS }
+
+// entry is the name that a file has, in its own letters.
+func (f foldingFS) entry(name string) (entry string, ok bool) {
+	entries, err := f.ReadDir(path.Dir(name))
+	for _, e := range entries {
+		if err == nil && strings.EqualFold(e.Name(), path.Base(name)) {
+			return path.Join(path.Dir(name), e.Name()), true
+		}
+	}
+	return name, false
+}
+
+func (f foldingFS) OpenFile(name string, flag int, perm fs.FileMode) (vhd.File, error) {
+	name, _ = f.entry(name)
+	return f.FS.OpenFile(name, flag, perm)
+}
+
+func (f foldingFS) Stat(name string) (fs.FileInfo, error) {
+	name, _ = f.entry(name)
+	return f.FS.(interface {
+		Stat(name string) (fs.FileInfo, error)
+	}).Stat(name)
+}
+
+func (f foldingFS) Remove(name string) error {
+	name, _ = f.entry(name)
+	return f.FS.Remove(name)
+}
+
+func (f foldingFS) Link(oldname, newname string) error {
+	if _, ok := f.entry(newname); ok {
+		return fs.ErrExist
+	}
+	oldname, _ = f.entry(oldname)
+	return f.FS.(interface {
+		Link(oldname, newname string) error
+	}).Link(oldname, newname)
+}
+
+func (f foldingFS) Rename(oldname, newname string) error {
+	oldname, _ = f.entry(oldname)
+	return f.FS.Rename(oldname, newname)
+}
+
+func TestRenameToTheSameNameInOtherLetters(t *testing.T) {
+	f := newLineage(t)
+	root, err := os.OpenRoot(f.dir)
+	require.NoError(t, err)
+	defer root.Close()
+	opts := vhd.Options{FS: foldingFS{vhd.RootFS(root)}}
+	children, err := vhd.Rename(t.Context(), "base.vhd", "Base.VHD", vhd.RenameOptions{Options: opts})
+	require.NoError(t, err)
+	require.Equal(t, []string{"middle.vhd"}, children)
+	require.Contains(t, filesOf(t, f.dir), "Base.VHD")
+	require.NotContains(t, filesOf(t, f.dir), "base.vhd")
+	disk, err := vhd.Open("leaf.vhd", &opts)
+	require.NoError(t, err)
+	require.Equal(t, "Base.VHD", disk.Chain()[2].Name())
+	requireSameBytes(t, f.leaf, readAll(t, disk, lineageSize), 0)
+	require.NoError(t, disk.Close())
+	_, err = vhd.Rename(t.Context(), "base.vhd", "BASE.vhd", vhd.RenameOptions{Options: opts})
+	require.NoError(t, err, "also by a name that no entry has")
+	require.Contains(t, filesOf(t, f.dir), "BASE.vhd")
 }
 
 func TestRenameRefusesWhatItCanNotDo(t *testing.T) {
@@ -429,4 +581,21 @@ func TestRenameFindsChildrenThatTakeAnyParent(t *testing.T) {
 	require.NoError(t, disk.Close())
 	_, err = vhd.Open("leaf.vhd", &vhd.Options{FS: tree.files})
 	require.ErrorIs(t, err, vhd.ErrParentMismatch, "it took the identifier")
+}
+
+// Where a path is one of a drive, and leads nowhere, an image is told twice where its parent is.
+func TestAnImageThatIsRenamedKeepsItsTimeUnderItsNewName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "q:r")
+	if os.MkdirAll(filepath.Join(dir, "sub"), 0o755) != nil {
+		t.Skip("no such name here")
+	}
+	names := inDir(dir, "base.vhd", "middle.vhd", "sub/moved.vhd")
+	newLine(t, vhd.Options{}, names[:2]...)
+	past := time.Now().Add(-time.Hour).Truncate(time.Second)
+	require.NoError(t, os.Chtimes(names[1], past, past))
+	_, err := vhd.Rename(t.Context(), names[1], names[2], vhd.RenameOptions{Options: vhd.Options{Root: dir}})
+	require.NoError(t, err)
+	info, err := os.Stat(names[2])
+	require.NoError(t, err)
+	require.True(t, past.Equal(info.ModTime()), "%v", info.ModTime())
 }

@@ -1,10 +1,12 @@
 package vhd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 )
 
@@ -49,11 +51,16 @@ type RepairStep struct {
 //
 // It may be stopped at any moment, by ctx, an error, or a loss of power: what
 // could be read still can, and another repair does the rest. Once there is an undo file
-// the report comes with the error, and has its name: what was done by then is in it.
+// the report comes with the error, and has its name and the steps that were done by then.
+// It has no findings then: nobody has looked what is left.
+//
+// The image's file keeps its time, where the FS can, so that its children are not taken
+// for worthless.
 //
 // The image is locked as by a writer. Errors are those of Check, one that checks the
 // parents too where a parent is looked for; an undo file that exists already is
-// [fs.ErrExist].
+// [fs.ErrExist]; too little room for it, and for what the image grows by, is ErrNoSpace
+// where the FS can tell, and nothing is changed.
 func Repair(ctx context.Context, name string, opts RepairOptions) (*Report, error) {
 	opts.Writable = !opts.DryRun
 	r := repairing{ctx: ctx, name: name, opts: &opts, chain: chain{opts: &opts.Options}}
@@ -91,13 +98,18 @@ func (r *repairing) run() (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	report := &Report{Findings: findings, Steps: r.steps.all()}
+	report := &Report{Findings: findings, Steps: r.steps.after(len(r.file.changes))}
 	if r.opts.DryRun || len(r.file.changes) == 0 {
 		return report, nil
 	}
-	if report.Undo, err = r.do(leaf); err != nil && report.Undo == "" {
+	undo, nchanges, err := r.do(leaf)
+	switch {
+	case undo == "":
 		return nil, err
+	case err != nil: // what would be found by now nobody has looked for
+		report.Findings, report.Steps = []Finding{}, r.steps.after(nchanges)
 	}
+	report.Undo = undo
 	return report, err
 }
 
@@ -128,6 +140,7 @@ func (r *repairing) plan() ([]Finding, error) {
 		before := len(r.file.changes)
 		if round < maxRounds && r.parent.why == "" {
 			err = r.mend(codesOf(findings))
+			r.steps.end(len(r.file.changes))
 		}
 		if err != nil {
 			return nil, err
@@ -165,34 +178,51 @@ func (r *repairing) progress(done int64) {
 }
 
 // do does to the file what was done to the overlay, once the undo file is there.
-// It returns the name of that, if there is one.
-func (r *repairing) do(leaf link) (string, error) {
+// It returns the name of that, if there is one, and how many changes are made.
+func (r *repairing) do(leaf link) (undo string, nchanges int, err error) {
 	r.total += r.file.total()
 	u, err := undoOf(r.file)
 	if err != nil {
-		return "", err
+		return "", 0, err
+	}
+	if err := r.checkRoom(u); err != nil {
+		return "", 0, err
 	}
 	undo, dir, err := r.publish(u, leaf.info.Mode().Perm()&0o666|0o600)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	if err := r.ctx.Err(); err != nil {
-		return "", joined(err, dir.takeBack())
+		return "", 0, joined(err, dir.takeBack())
 	}
-	for _, c := range r.file.changes {
+	defer keepTime(r.opts.files(), r.name, leaf.info.ModTime()) // the disk in it stays the same
+	for i, c := range r.file.changes {
 		if err = r.ctx.Err(); err == nil {
 			err = c.changeTo(leaf.file, r.goOn)
 		}
 		if err != nil {
-			return undo, fmt.Errorf("%w; %s can take back what was done by then, and another repair does the rest", err, undo)
+			return undo, i, fmt.Errorf("%w; %s can take back what was done by then, and another repair does the rest", err, undo)
 		}
 	}
-	return undo, nil
+	return undo, len(r.file.changes), nil
 }
 
 func (r *repairing) goOn(n int64) error {
 	r.progress(r.done + n)
 	return r.ctx.Err()
+}
+
+// checkRoom is why there is no room for the undo file and for what the image grows by.
+func (r *repairing) checkRoom(u *undoing) error {
+	n, err := u.size(r.ctx)
+	if err != nil {
+		return err
+	}
+	undo := cmp.Or(r.opts.Undo, r.name)
+	if filepath.Dir(undo) == filepath.Dir(r.name) {
+		return r.opts.checkRoom(r.name, n+r.file.grown())
+	}
+	return cmp.Or(r.opts.checkRoom(undo, n), r.opts.checkRoom(r.name, r.file.grown()))
 }
 
 // maxUndoFiles is how many undo files one image gets beside it.
@@ -211,7 +241,7 @@ func (r *repairing) publish(u *undoing, perm fs.FileMode) (name string, dir dire
 	for _, name = range names {
 		if dir, err = directoryOf(name, r.opts.FS); err == nil {
 			dir.perm = perm
-			err = dir.publish(func(f File) error { return u.write(r.ctx, f) })
+			err = dir.publish(func(f File) error { return u.write(r.ctx, &fileWriter{f: f}) })
 		}
 		if err == nil || !errors.Is(err, fs.ErrExist) {
 			break
@@ -234,8 +264,15 @@ func codesOf(findings []Finding) map[string]bool {
 
 // repairSteps are the steps of a repair, of which few of a code are told.
 type repairSteps struct {
-	steps []RepairStep
+	steps []notedStep
 	of    map[string]int // by code
+}
+
+// notedStep is a step, or more of a code than are told.
+type notedStep struct {
+	RepairStep
+	more     int // steps of the code; 0: it is one
+	nchanges int // of the file that are made when it is done; 0: not known yet
 }
 
 // add notes a step. The message is a sentence.
@@ -243,23 +280,36 @@ func (s *repairSteps) add(name, code string, off int64, format string, args ...a
 	if s.of == nil {
 		s.of = map[string]int{}
 	}
-	if s.of[code]++; s.of[code] <= maxFindings {
-		s.steps = append(s.steps, RepairStep{
+	n := len(s.steps)
+	switch s.of[code]++; {
+	case s.of[code] <= maxFindings:
+		s.steps = append(s.steps, notedStep{RepairStep: RepairStep{
 			Code: code, Image: name, Structure: checkCodes[code].structure, Offset: off, Message: fmt.Sprintf(format, args...),
-		})
+		}})
+	case s.steps[n-1].Code == code && s.steps[n-1].more > 0 && s.steps[n-1].nchanges == 0:
+		s.steps[n-1].more++
+	default:
+		s.steps = append(s.steps, notedStep{RepairStep: RepairStep{Code: code, Image: name, Structure: checkCodes[code].structure, Offset: off}, more: 1})
 	}
 }
 
-// all are the steps, and for codes of which there are more one that says so.
-func (s *repairSteps) all() []RepairStep {
-	var steps []RepairStep
-	seen := map[string]int{}
-	for _, step := range s.steps {
-		steps = append(steps, step)
-		if seen[step.Code]++; seen[step.Code] == maxFindings && s.of[step.Code] > maxFindings {
-			step.Message = fmt.Sprintf("And %d more like these.", s.of[step.Code]-maxFindings)
-			steps = append(steps, step)
-		}
+// end says how many changes the file has had once all steps noted by now are done.
+func (s *repairSteps) end(nchanges int) {
+	for i := len(s.steps) - 1; i >= 0 && s.steps[i].nchanges == 0; i-- {
+		s.steps[i].nchanges = nchanges
 	}
-	return steps
+}
+
+// after are the steps that are done after so many changes of the file.
+func (s *repairSteps) after(nchanges int) (done []RepairStep) {
+	for _, step := range s.steps {
+		if step.nchanges > nchanges {
+			break
+		}
+		if step.more > 0 {
+			step.Message = fmt.Sprintf("And %d more like these.", step.more)
+		}
+		done = append(done, step.RepairStep)
+	}
+	return done
 }

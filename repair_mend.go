@@ -1,6 +1,7 @@
 package vhd
 
 import (
+	"errors"
 	"slices"
 )
 
@@ -9,6 +10,10 @@ const (
 	// maxMovedBytes what they take: that many in one image are no accident.
 	maxMoved      = 4096
 	maxMovedBytes = 256 << 20
+
+	// maxCleared bounds what of the BAT is written to clear entries that nobody reads,
+	// bytes: whatever else is to be mended has to go into the same overlay.
+	maxCleared = maxKept / 2
 )
 
 // lostFooter are the codes about an end footer that its copy can be put in place
@@ -22,12 +27,13 @@ var (
 		[]string{"block-cut", "table-padding", "bat-overlap", "batmap-wrong", "batmap-stale", "locator-place", "slack"})
 )
 
-// notMended is why errors that remain do.
+// notMended is why what remains does.
 var notMended = map[string]string{
 	"bat-metadata": notMadeUp, "bat-past-end": notMadeUp, "bat-cut": notMadeUp,
 	"footer-lost": notPlaced, "trailing-bytes": notPlaced, "footer-checksum": notPlaced, "footer-version": notPlaced, "footer-size": notPlaced,
 	"bat-overlap": notPlaced, "table-padding": notPlaced, "locator-place": notPlaced,
-	"disk-type": notKnown, "disk-size": notKnown, "header-place": notKnown, "header-lost": notKnown, "header-checksum": notKnown,
+	"bat-beyond-disk": notCleared,
+	"disk-type":       notKnown, "disk-size": notKnown, "header-place": notKnown, "header-lost": notKnown, "header-checksum": notKnown,
 	"block-size": notKnown, "table-entries": notKnown, "table-place": notKnown,
 }
 
@@ -35,24 +41,33 @@ const (
 	notMadeUp  = "It is not mended: what the block held is not there, and anything in its place would be made up."
 	notPlaced  = "It is not mended as long as other errors remain, or so many blocks overlap: nobody knows which space in the file is free."
 	notVouched = "It is not mended: a fixed disk has no copy of its footer that would vouch for this one, and a guest may have written it, as a part of the disk."
+	notCleared = "It is not mended as long as other errors remain, or so many entries are in use."
+	notCopied  = "It is not mended: a fixed disk has no copy of its footer."
+	notSized   = "It is not mended: both footers are damaged, and nothing else in the file says how large the disk is."
 	notKnown   = "It is not mended: nothing in the file says what should be there."
 )
 
-// explained are findings that say of errors why they remain.
+// explained are findings that say why they remain.
 func (r *repairing) explained(findings []Finding) []Finding {
 	for i := range findings {
 		r.parent.explainTwin(&findings[i])
-		if f := &findings[i]; f.Severity == SeverityError && notMended[f.Code] != "" {
-			f.Message += " " + r.whyNotMended(f.Code)
+		if why := r.whyNotMended(findings[i].Code); why != "" {
+			findings[i].Message += " " + why
 		}
 	}
 	return findings
 }
 
-// whyNotMended is why an error of that code remains.
+// whyNotMended is why a finding of that code remains; empty: that goes without saying.
 func (r *repairing) whyNotMended(code string) string {
-	if code == "trailing-bytes" && r.image.footer.Type == Fixed {
-		return notVouched
+	if r.image.footer == (Footer{}) {
+		return notSized // and nothing else was looked at
+	}
+	if r.image.footer.Type == Fixed && slices.Contains(lostFooter, code) {
+		if code == "trailing-bytes" {
+			return notVouched
+		}
+		return notCopied
 	}
 	return notMended[code]
 }
@@ -204,6 +219,7 @@ func (r *repairing) mendRest(m *Image, codes map[string]bool, offs []int64, move
 		if err := r.clearBehindDisk(m); err != nil {
 			return err
 		}
+		r.steps.end(len(r.file.changes))
 	}
 	if !hasAny(codes, wantEngine) {
 		return nil
@@ -223,29 +239,44 @@ func (r *repairing) mendRest(m *Image, codes map[string]bool, offs []int64, move
 		if err := mend(w); err != nil {
 			return err
 		}
+		r.steps.end(len(r.file.changes))
 	}
 	return nil
 }
 
+// errManyCleared is about more entries than are cleared.
+var errManyCleared = errors.New("too many entries to clear")
+
 // clearBehindDisk clears the entries of the BAT that the disk's size does not
-// need.
+// need, unless they are too many.
 func (r *repairing) clearBehindDisk(m *Image) error {
 	n, first, cleared := 0, int64(0), int64(-1)
+	var sectors []int64
 	err := m.eachEntry(m.nblocks, int64(m.header.MaxTableEntries), func(block int64, _ batEntry) error {
 		if n++; n == 1 {
 			first = block
 		}
-		sector := block / batEntriesPerSector
-		if sector == cleared {
-			return nil
+		if sector := block / batEntriesPerSector; sector != cleared {
+			cleared = sector
+			sectors = append(sectors, sector)
 		}
-		cleared = sector
-		return r.clearEntries(m, sector)
+		if int64(len(sectors)) > maxCleared/SectorSize {
+			return errManyCleared
+		}
+		return nil
 	})
+	if errors.Is(err, errManyCleared) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	r.step("bat-beyond-disk", m.header.TableOffset+first*batEntrySize, "Entry %d of the BAT, behind the disk's end, is cleared, and so are %d more behind it.", first, n-1)
+	for _, sector := range sectors {
+		if err := r.clearEntries(m, sector); err != nil {
+			return err
+		}
+	}
+	r.step("bat-beyond-disk", m.entryOff(first), "Entry %d of the BAT, behind the disk's end, is cleared, and so are %d more behind it.", first, n-1)
 	return r.file.Sync()
 }
 

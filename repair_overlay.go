@@ -213,6 +213,14 @@ func (o *overlay) total() (n int64) {
 	return n
 }
 
+// grown is how many bytes were written behind where the base ends.
+func (o *overlay) grown() (n int64) {
+	for _, p := range o.patches {
+		n += max(0, p.end-max(p.off, o.was))
+	}
+	return n
+}
+
 // changeTo makes a change to a file. Between pieces of it, goOn may end it.
 func (c change) changeTo(f File, goOn func(n int64) error) error {
 	switch c.kind {

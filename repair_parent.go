@@ -47,7 +47,10 @@ func (r *repairing) findTwinsParent() error {
 		return nil
 	}
 	r.parent.isFound = true
-	return nil
+	if r.opts.DryRun {
+		return nil
+	}
+	return parent.makeDurable(&r.opts.Options)
 }
 
 // whyNoParent is why no parent was found, in words. That it may be there and could

@@ -18,7 +18,8 @@ import (
 // The repair may have ended early, and so may an undo: it is done again. An image
 // that was written to since is left alone, as is another one than that of the undo
 // file: the error matches [fs.ErrInvalid]. Writes to blocks that were there
-// already, which change nothing but these, are neither noticed nor undone.
+// already, which change nothing but these, are neither noticed nor undone. The
+// image's file keeps its time, where the FS can.
 //
 // With opts.DryRun it is looked whether it could be done. The image is locked as by
 // a writer, or else by a reader. An undo file that is damaged is ErrFormat.
@@ -74,6 +75,7 @@ func (u *restoring) checkAndRestore() error {
 	if err := u.checkWitnesses(); err != nil || u.opts.DryRun {
 		return err
 	}
+	defer keepTime(u.opts.files(), u.name, leaf.info.ModTime()) // the disk in it stays the same
 	return u.restore()
 }
 

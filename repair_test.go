@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -209,23 +210,26 @@ const blockOf256MiB = "a block of 256 MiB that the file's end cuts off"
 
 // hostileSteps are the hostile images that a repair mends something of. Of all others it leaves every byte alone.
 var hostileSteps = map[string][]string{
-	"a dynamic disk cut inside its last block":           {"block-cut", "footer-lost"},
-	"an end footer of zeros":                             {"footer-lost"},
-	"an end footer overwritten as under a live Xen disk": {"footer-lost"},
-	"an end footer cut off":                              {"footer-lost"},
-	"an end footer with a wrong checksum":                {"footer-checksum"},
-	"an end footer without its first sector's half":      {"footer-lost"},
-	"a copy of zeros":                                    {"copy-lost"},
-	"a copy with a wrong checksum":                       {"copy-checksum"},
-	"a copy that is older":                               {"footers-differ"},
-	"a copy that tells of a smaller disk":                {"footers-differ"},
-	"a copy that tells of a fixed disk":                  {"footers-differ"},
-	"a copy that tells of another header":                {"footers-differ"},
-	"an end footer of 511 bytes and no copy":             {"copy-lost", "footer-511"},
-	"a child whose end footer is lost":                   {"footer-lost"},
-	"two blocks at one place":                            {"bat-overlap"},
-	"two blocks that overlap but for a sector":           {"bat-overlap"},
-	"junk in the entries behind the disk's blocks":       {"bat-beyond-disk"},
+	"a dynamic disk cut inside its last block":                                      {"block-cut", "footer-lost"},
+	"an end footer of zeros":                                                        {"footer-lost"},
+	"an end footer overwritten as under a live Xen disk":                            {"footer-lost"},
+	"an end footer cut off":                                                         {"footer-lost"},
+	"an end footer with a wrong checksum":                                           {"footer-checksum"},
+	"an end footer without its first sector's half":                                 {"footer-lost"},
+	"a copy of zeros":                                                               {"copy-lost"},
+	"a copy with a wrong checksum":                                                  {"copy-checksum"},
+	"a copy that is older":                                                          {"footers-differ"},
+	"a copy that tells of a smaller disk":                                           {"footers-differ"},
+	"a copy that tells of a fixed disk":                                             {"footers-differ"},
+	"a copy that tells of another header":                                           {"footers-differ"},
+	"an end footer of 511 bytes and no copy":                                        {"copy-lost", "footer-511"},
+	"a child whose end footer is lost":                                              {"footer-lost"},
+	"two blocks at one place":                                                       {"bat-overlap"},
+	"two blocks that overlap but for a sector":                                      {"bat-overlap"},
+	"junk in the entries behind the disk's blocks":                                  {"bat-beyond-disk"},
+	"a table of 200,000 entries, of which those behind the disk's blocks are zeros": {"bat-beyond-disk"},
+	"a table of 200,000 entries, of which those behind the disk's blocks are past the end of the file": {"bat-beyond-disk"},
+	"a table of 200,000 entries, of which those behind the disk's blocks are cut off":                  {"bat-beyond-disk"},
 	blockOf256MiB:                                                               {"block-cut"},
 	"a last block that the footer cuts off":                                     {"block-cut"},
 	"a last block of nothing but its bitmap":                                    {"block-cut"},
@@ -323,6 +327,11 @@ func TestARepairSaysWhyErrorsRemain(t *testing.T) {
 	require.Equal(t, []string{"copy-lost"}, stepCodes(report), "that takes no space")
 	require.Equal(t, []string{"bat-past-end"}, allCodes(report))
 
+	report, err = requireRepaired(t, putDisk(t, altered(fixedDisk, flip(-300))(t)))
+	require.NoError(t, err)
+	require.Equal(t, []string{"footer-checksum"}, allCodes(report))
+	require.Contains(t, report.Findings[0].Message, ". It is not mended: a fixed disk has no copy of its footer.")
+
 	// Made whole, the last block would lie over a path, and could not be read any more.
 	cut := child(func(img *vhdtest.Image) { img.Blocks[0].Cut = checkedBlock / 2 })
 	file = altered(cut, inHead(576+16, 8, childEnd-checkedBlock/4))
@@ -377,7 +386,7 @@ func TestARepairCutsNothingOffAFixedDiskAtWhatAGuestWrote(t *testing.T) {
 // That a fixed disk was growing its file's size says, in which no guest has a say.
 func TestARepairCutsOffWhatAnInterruptedGrowingLeft(t *testing.T) {
 	file := fixedDisk(t)
-	report, err := requireRepaired(t, putDisk(t, append(bytes.Clone(file), make([]byte, 512<<3+3+1)...)))
+	report, err := requireRepaired(t, putDisk(t, append(bytes.Clone(file), make([]byte, 8*512+8)...)))
 	require.NoError(t, err)
 	require.Equal(t, []string{"trailing-bytes"}, stepCodes(report))
 	require.Empty(t, report.Findings)
@@ -563,4 +572,93 @@ func TestRepairStepsAreReadyForJSON(t *testing.T) {
 	var again vhd.Report
 	require.NoError(t, json.Unmarshal(text, &again))
 	require.Equal(t, report, again)
+}
+
+// What a disk holds stays the same, and so does its file's time, by which its children know that.
+func TestARepairOfAParentLeavesItsChildrenSound(t *testing.T) {
+	dir := t.TempDir()
+	base, leaf := filepath.Join(dir, "base.vhd"), filepath.Join(dir, "leaf.vhd")
+	require.NoError(t, os.WriteFile(base, altered(disk(asIs), flip(200))(t), 0o600))
+	made := time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
+	require.NoError(t, os.Chtimes(base, made, made))
+	d, err := vhd.Create(leaf, vhd.CreateOptions{Parent: base})
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+
+	report, err := vhd.Repair(t.Context(), base, vhd.RepairOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"copy-checksum"}, stepCodes(report))
+	requireFindings(t, leaf, withParents)
+	require.NoError(t, vhd.UndoRepair(t.Context(), base, vhd.RepairOptions{Undo: report.Undo}))
+	requireFindings(t, leaf, withParents, "copy-checksum")
+}
+
+// Where the file system can tell that there is too little room for the undo file and what blocks take, nothing is begun.
+func TestARepairThatFindsTooLittleRoomIsNotBegun(t *testing.T) {
+	before := altered(disk(asIs), entry(1, checkedSecond/512))(t)
+	mem := putDisk(t, before)
+	report, err := vhd.Repair(t.Context(), repaired, repairOptions(mem))
+	require.NoError(t, err)
+	require.Equal(t, []string{"bat-overlap"}, stepCodes(report))
+	undo, grown := int64(len(mustReadFile(t, mem, report.Undo))), int64(len(mustReadFile(t, mem, repaired))-len(before))
+	require.Greater(t, grown, int64(checkedBlock))
+	for _, test := range []struct {
+		free  int64
+		fails bool
+	}{{0, true}, {undo - 1, true}, {grown, true}, {undo + checkedBlock, true}, {undo + grown, false}} {
+		mem := putDisk(t, before)
+		report, err := vhd.Repair(t.Context(), repaired, repairOptions(scarceFS{mem, test.free}))
+		if !test.fails {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, vhd.ErrNoSpace)
+		require.Contains(t, err.Error(), repaired)
+		require.Nil(t, report)
+		requireBytes(t, before, mustReadFile(t, mem, repaired))
+		_, err = mem.Stat(repaired + ".undo")
+		require.ErrorIs(t, err, fs.ErrNotExist)
+	}
+}
+
+// Wherever a repair ends, it tells of what is done by then, and of nothing else.
+func TestARepairThatEndsOnItsWayTellsWhatIsDone(t *testing.T) {
+	for _, image := range mendable(t) {
+		whole, err := vhd.Repair(t.Context(), repaired, repairOptions(putDisk(t, image.file)))
+		require.NoError(t, err)
+		for at := 1; ; at++ {
+			mem := putDisk(t, image.file)
+			failing := vhdtest.NewFaultFS(mem)
+			failing.Arm(vhdtest.Fault{At: at, Forever: true, Match: func(op vhdtest.Op) bool { return op.Name == repaired }})
+			report, err := vhd.Repair(t.Context(), repaired, repairOptions(failing))
+			if err == nil {
+				require.Equal(t, whole.Steps, report.Steps)
+				break
+			}
+			require.NotEmpty(t, report.Undo)
+			require.Equal(t, []vhd.Finding{}, report.Findings, "nobody has looked")
+			require.Less(t, len(report.Steps), len(whole.Steps), "%s, change %d", image.name, at)
+			require.Equal(t, whole.Steps[:len(report.Steps)], append([]vhd.RepairStep{}, report.Steps...))
+			left, err := checkIn(t, mem, vhd.CheckOptions{})
+			require.NoError(t, err)
+			for _, code := range stepCodes(report) {
+				require.NotContains(t, allCodes(left), code, "%s, change %d", image.name, at)
+			}
+		}
+	}
+}
+
+// A table of rubbish, which does no harm, keeps nothing else from being mended.
+func TestARepairLeavesATableOfTooMuchRubbishAlone(t *testing.T) {
+	img := checkedDisk()
+	img.MaxEntries, img.Copy = 17<<20, vhdtest.CopyLost
+	file := img.Build(t)
+	clear(file[checkedTable+4*4:][:4*(17<<20-4)])
+	mem := putDisk(t, file)
+	report, err := vhd.Repair(t.Context(), repaired, repairOptions(mem))
+	require.NoError(t, err)
+	require.Equal(t, []string{"copy-lost"}, stepCodes(report))
+	require.Equal(t, []string{"table-large", "bat-beyond-disk"}, allCodes(report))
+	require.Contains(t, report.Findings[1].Message, "It is not mended as long as other errors remain, or so many entries are in use.")
+	require.Less(t, len(mustReadFile(t, mem, report.Undo)), 2<<20)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -259,5 +261,58 @@ func TestOfTwoHeadersTheRightOneStaysBesideDamage(t *testing.T) {
 		d, err := vhd.Open("leaf.vhd", &vhd.Options{FS: files})
 		require.NoError(t, err)
 		require.NoError(t, d.Close())
+	}
+}
+
+// Who settled on a header while the parent's identifier was in memory alone would leave, after a loss of power, a child that
+// names an identifier which nobody has.
+func TestTheParentIsDurableBeforeItsChildSettlesOnAHeader(t *testing.T) {
+	for does, what := range map[string]func(fsys *vhdtest.RecordFS) error{
+		"an opening": func(fsys *vhdtest.RecordFS) error {
+			d, err := vhd.Open("two.vhd", &vhd.Options{FS: fsys, Writable: true})
+			if err != nil {
+				return err
+			}
+			return d.Close()
+		},
+		"a merge above": func(fsys *vhdtest.RecordFS) error {
+			d, err := vhd.Open("leaf.vhd", &vhd.Options{FS: fsys, Writable: true})
+			if err != nil {
+				return err
+			}
+			return errors.Join(d.Merge(t.Context(), 0, 1, vhd.MergeOptions{}), d.Close())
+		},
+		"a repair": func(fsys *vhdtest.RecordFS) error {
+			_, err := vhd.Repair(t.Context(), "two.vhd", vhd.RepairOptions{Options: vhd.Options{FS: fsys}})
+			return err
+		},
+		"a renaming of the parent": func(fsys *vhdtest.RecordFS) error {
+			_, err := vhd.Rename(t.Context(), "one.vhd", "renamed.vhd", vhd.RenameOptions{Options: vhd.Options{FS: fsys}})
+			return err
+		},
+		"a search for the parent": func(fsys *vhdtest.RecordFS) error {
+			if err := fsys.Rename("one.vhd", "moved.vhd"); err != nil {
+				return err
+			}
+			_, err := vhd.RebaseTree(t.Context(), "/", vhd.RebaseTreeOptions{Options: vhd.Options{FS: fsys}})
+			return err
+		},
+	} {
+		for _, renewed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, renewed %v", does, renewed), func(t *testing.T) {
+				storage := vhdtest.NewRecordFS(twoHeaders(t, renewed).files)
+				require.NoError(t, what(storage))
+				ops := storage.Ops()
+				of := func(kinds []vhdtest.OpKind, names ...string) func(op vhdtest.Op) bool {
+					return func(op vhdtest.Op) bool {
+						return slices.Contains(kinds, op.Kind) && slices.Contains(names, strings.TrimPrefix(op.Name, "/"))
+					}
+				}
+				synced := slices.IndexFunc(ops, of([]vhdtest.OpKind{vhdtest.OpSync}, "one.vhd", "moved.vhd"))
+				changed := slices.IndexFunc(ops, of([]vhdtest.OpKind{vhdtest.OpWrite, vhdtest.OpTruncate}, "two.vhd"))
+				require.GreaterOrEqual(t, synced, 0)
+				require.Greater(t, changed, synced)
+			})
+		}
 	}
 }

@@ -201,10 +201,25 @@ func readPadded(r io.ReaderAt, p []byte, off, size int64) error {
 	return readFull(r, p[:there], off)
 }
 
+// size is that of the undo file.
+func (u *undoing) size(ctx context.Context) (int64, error) {
+	var n byteCounter
+	err := u.write(ctx, &n)
+	return int64(n), err
+}
+
+// byteCounter counts what is written to it.
+type byteCounter int64
+
+func (n *byteCounter) Write(p []byte) (int, error) {
+	*n += byteCounter(len(p))
+	return len(p), nil
+}
+
 // write writes the undo file.
-func (u *undoing) write(ctx context.Context, f File) error {
+func (u *undoing) write(ctx context.Context, w io.Writer) error {
 	sum := sha256.New()
-	out := bufio.NewWriterSize(io.MultiWriter(&fileWriter{f: f}, sum), 1<<20)
+	out := bufio.NewWriterSize(io.MultiWriter(w, sum), 1<<20)
 	raw := []byte(undoCookie)
 	for _, n := range []int64{u.before.was, u.least, u.most, int64(len(u.versions))} {
 		raw = binary.BigEndian.AppendUint64(raw, uint64(n)) //nolint:gosec // none is negative

@@ -77,7 +77,7 @@ func (w *repairWriter) clearLocators() error {
 	}
 	h := w.m.header
 	for _, slot := range w.lostLocators {
-		w.step("locator-place", w.m.footer.DataOffset+locatorsOff+int64(slot)*locatorSize,
+		w.step("locator-place", w.m.locatorOff(slot),
 			"Parent locator %d, whose path at %d is not in the file, is cleared.", slot, h.Locators[slot].DataOffset)
 		h.Locators[slot] = Locator{Reserved: h.Locators[slot].Reserved}
 	}
@@ -86,7 +86,7 @@ func (w *repairWriter) clearLocators() error {
 
 // replaceHeader puts another dynamic header in place of the image's.
 func (w *repairWriter) replaceHeader(h DynamicHeader) error {
-	c, err := w.disk.headerChangeBeside(w.offs)
+	c, err := w.disk.headerChangeBeside(w.offs, 0)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (w *repairWriter) moveBlock(b placedBlock) error {
 	w.file.copyRange(off, b.off(), w.m.blockBytes())
 	block.off = off
 	leaf.markDirty(block, 0, w.m.sectorsPerBlock)
-	w.step("bat-overlap", w.m.header.TableOffset+b.index()*batEntrySize, "Block %d gets a copy of its own, at sector %d.", b.index(), off/SectorSize)
+	w.step("bat-overlap", w.m.entryOff(b.index()), "Block %d gets a copy of its own, at sector %d.", b.index(), off/SectorSize)
 	return nil
 }
 

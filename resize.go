@@ -45,7 +45,11 @@ type ResizeOptions struct {
 // image that belongs to a machine in saved state is ErrUnsupported, as is a dynamic or
 // differencing disk of more than MaxDynamicSize. A differencing disk that was opened
 // without its parents can't be made larger, since nobody knows what they hold:
-// ErrParentNotFound.
+// ErrParentNotFound. One whose parent has another identifier, as
+// [Options].IgnoreParentIdentity allows, is only made smaller, and with AllowLoss, for the
+// same reason: ErrParentMismatch. That the file system has too little room for a larger
+// table, or for zeros over what the parents hold, where it can tell, is ErrNoSpace; a fixed
+// disk takes none where files have holes.
 func (d *Disk) Resize(ctx context.Context, size int64, opts ResizeOptions) error {
 	end, err := d.beginChange(ctx)
 	if err != nil {

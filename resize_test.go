@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,7 +43,7 @@ func writeBoth(t testing.TB, disk *vhd.Disk, model *vhdtest.Model, p []byte, off
 }
 
 // ofAResize are the codes of what a resize may leave.
-var ofAResize = []string{"original-size", "parent-size", "bitmap-past-disk", "free-blocks", "block-unaligned"}
+var ofAResize = []string{"original-size", "parent-size", "bitmap-past-disk", "free-blocks", "small-gaps", "block-unaligned"}
 
 func TestDisksOfAnySizeGrowAndShrinkAsOthersReadThem(t *testing.T) {
 	const mib = 1 << 20
@@ -225,6 +226,17 @@ func TestResizeSaysWhatItCanNotDo(t *testing.T) {
 	require.ErrorIs(t, disk.Resize(t.Context(), 8<<20, vhd.ResizeOptions{}), vhd.ErrClosed)
 }
 
+// What others made larger than Windows takes becomes smaller in steps too.
+func TestADiskThatIsTooLargeShrinksToOneThatIsToo(t *testing.T) {
+	img := vhdtest.NewDynamic(vhd.MaxDynamicSize + 2<<30)
+	disk, err := vhd.Open("disk.vhd", &vhd.Options{FS: inMemory(t, img.Build(t)), Writable: true})
+	require.NoError(t, err)
+	require.ErrorIs(t, disk.Resize(t.Context(), img.Size+512, vhd.ResizeOptions{}), vhd.ErrUnsupported)
+	require.NoError(t, disk.Resize(t.Context(), img.Size-1<<30, vhd.ResizeOptions{}))
+	require.NoError(t, disk.Resize(t.Context(), vhd.MaxDynamicSize, vhd.ResizeOptions{}))
+	require.NoError(t, disk.Close())
+}
+
 func TestTheSameSizeWritesNothing(t *testing.T) {
 	img := vhdtest.NewDynamic(4<<20, vhdtest.Block{Index: 1, Data: fill(1, 2<<20)})
 	calls := vhdtest.NewRecordFS(inMemory(t, img.Build(t)))
@@ -233,6 +245,51 @@ func TestTheSameSizeWritesNothing(t *testing.T) {
 	require.NoError(t, disk.Resize(t.Context(), 4<<20, vhd.ResizeOptions{}))
 	require.Zero(t, calls.Count(vhdtest.OpWrite)+calls.Count(vhdtest.OpTruncate))
 	require.NoError(t, disk.Close())
+}
+
+// Nobody knows what the right parent holds behind the old end, or in what falls off.
+func TestAChildOfAStrangeParentGetsAnotherSizeOnlyAtALoss(t *testing.T) {
+	parent := vhdtest.NewDynamic(8<<20, vhdtest.Block{Index: 3, Data: fill(1, 2<<20)})
+	child := vhdtest.NewChild(parent, baseName)
+	child.Size = 4 << 20
+	mem := inMemory(t, child.Build(t))
+	strange := vhdtest.NewDynamic(4 << 20)
+	strange.ID[5]++
+	require.NoError(t, mem.WriteFile(baseName, strange.Build(t)))
+	before := bytes.Clone(fileOf(t, mem))
+	disk, err := vhd.Open("disk.vhd", &vhd.Options{FS: mem, Writable: true, IgnoreParentIdentity: true})
+	require.NoError(t, err)
+	for _, size := range []int64{8 << 20, 2 << 20} {
+		for _, dryRun := range []bool{true, false} {
+			require.ErrorIs(t, disk.Resize(t.Context(), size, vhd.ResizeOptions{DryRun: dryRun}), vhd.ErrParentMismatch)
+		}
+	}
+	require.ErrorIs(t, disk.Resize(t.Context(), 8<<20, allowLoss), vhd.ErrParentMismatch)
+	require.NoError(t, disk.Resize(t.Context(), 4<<20, vhd.ResizeOptions{}), "the size that it has")
+	require.True(t, bytes.Equal(before, fileOf(t, mem)), "nothing was written")
+	require.NoError(t, disk.Resize(t.Context(), 2<<20, allowLoss))
+	require.NoError(t, disk.Close())
+}
+
+// Other software left data there whose bits are clear, which those who ignore bitmaps read.
+func TestWhatIsUnderClearBitsBehindTheEndOfADiskWithoutAParentBecomesZeros(t *testing.T) {
+	const block = 64 << 10
+	for _, size := range []int64{2 * block, block, block - 512, block/2 + 512} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			name := filepath.Join(t.TempDir(), "disk.vhd")
+			img := vhdtest.NewDynamic(block/2, vhdtest.Block{Index: 0, Data: fill(7, block), Bitmap: vhdtest.Bitmap(128, func(sector int) bool { return sector < 64 })})
+			img.BlockSize = block
+			img.WriteFile(t, name)
+			disk, err := vhd.Open(name, &vhd.Options{Writable: true})
+			require.NoError(t, err)
+			require.NoError(t, disk.Resize(t.Context(), size, vhd.ResizeOptions{}))
+			require.NoError(t, disk.Close())
+			want := make([]byte, size)
+			copy(want, fill(7, block)[:block/2])
+			requireFileReadsAs(t, name, want)
+			requireSameBytes(t, want, vhdtest.Qemu.Content(t, name), 0)
+		})
+	}
 }
 
 // largerParent is a child of a parent that has 64 MiB of data where the child has
@@ -247,6 +304,54 @@ func largerParent(t testing.TB, mem *vhdtest.MemFS) *vhd.Disk {
 	disk, err := vhd.Create(leafName, vhd.CreateOptions{Options: vhd.Options{FS: mem}, Parent: baseName, Size: 1 << 20, BlockSize: 64 << 10})
 	require.NoError(t, err)
 	return disk
+}
+
+// Zeros over what the parent has are data; the storage here has no holes. So is a table.
+func TestADiskThatHasNoRoomToGrowIsLeftAsItWas(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		to        int64
+		free      int64
+		blockSize int64
+		want      error
+	}{
+		{"zeros that don't fit", 64 << 20, 62 << 20, 64 << 10, vhd.ErrNoSpace},
+		{"zeros that fit", 64 << 20, 70 << 20, 64 << 10, nil},
+		{"a table that does not fit", 16 << 30, 90 << 20, 1 << 10, vhd.ErrNoSpace},
+		{"a table that fits", 16 << 30, 190 << 20, 1 << 10, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			mem := vhdtest.NewMemFS()
+			small := vhd.CreateOptions{Options: vhd.Options{FS: mem}, Size: 64 << 20}
+			require.NoError(t, createAndFill(baseName, small, func(d *vhd.Disk) error {
+				_, err := d.WriteAt(fill(1, 64<<20), 0)
+				return err
+			}))
+			small.Parent, small.Size, small.BlockSize = baseName, 1<<20, c.blockSize
+			require.NoError(t, createAndFill(leafName, small, func(d *vhd.Disk) error {
+				_, err := d.WriteAt([]byte("x"), 0)
+				return err
+			}))
+			before := bytes.Clone(mustReadFile(t, mem, leafName))
+			for _, opts := range []vhd.ResizeOptions{{DryRun: true}, {}} {
+				for _, writable := range []bool{false, true} {
+					if !writable && !opts.DryRun {
+						continue
+					}
+					disk, err := vhd.Open(leafName, &vhd.Options{FS: spaceFS{mem, c.free}, Writable: writable})
+					require.NoError(t, err)
+					err = disk.Resize(t.Context(), c.to, opts)
+					require.NoError(t, disk.Close())
+					if c.want == nil {
+						require.NoError(t, err)
+						continue
+					}
+					require.ErrorIs(t, err, c.want)
+					require.True(t, bytes.Equal(before, mustReadFile(t, mem, leafName)))
+				}
+			}
+		})
+	}
 }
 
 func TestAContextThatEndsLeavesTheSizeAsItWas(t *testing.T) {
@@ -327,6 +432,31 @@ func TestABatmapCallsNoBlockFullAfterAResize(t *testing.T) {
 		require.NoError(t, disk.Close())
 		requireNoBatmapFinding(t, mem)
 	}
+}
+
+func TestTheContextEndsTheWritingOfALongTable(t *testing.T) {
+	mem := vhdtest.NewMemFS()
+	faults := vhdtest.NewFaultFS(mem)
+	disk, err := vhd.Create("disk.vhd", vhd.CreateOptions{Options: vhd.Options{FS: faults}, Size: 1 << 20, BlockSize: 512})
+	require.NoError(t, err)
+	before := disk.Chain()[0].FileSize()
+	ctx, cancel := context.WithCancel(t.Context())
+	written := int64(0)
+	faults.Arm(vhdtest.Fault{At: 1 << 30, Match: func(op vhdtest.Op) bool {
+		if op.Kind == vhdtest.OpWrite && ctx.Err() != nil {
+			written += op.N
+		}
+		if op.Kind == vhdtest.OpWrite && op.Off > before+30<<20 { // the footer, in front of all else
+			cancel()
+		}
+		return true
+	}})
+	require.ErrorIs(t, disk.Resize(ctx, 4<<30, vhd.ResizeOptions{}), context.Canceled) // whose table has 32 MiB
+	require.Less(t, written, int64(34<<20), "where the table was to be are zeros, and no table")
+	require.EqualValues(t, 1<<20, disk.Size())
+	require.LessOrEqual(t, disk.Chain()[0].FileSize(), before+4096, "the space was given back")
+	require.NoError(t, disk.Close())
+	requireFindings(t, "disk.vhd", vhd.CheckOptions{Options: vhd.Options{FS: mem}})
 }
 
 // Real images, grown and shrunk back, read as before, and what was cut off is gone.
@@ -434,6 +564,19 @@ func TestAReadOfWhatFallsOffGetsZeros(t *testing.T) {
 			require.NoError(t, disk.Close())
 		})
 	}
+}
+
+func TestAFixedDiskGrowsWhereItFits(t *testing.T) {
+	mem := vhdtest.NewMemFS()
+	faults := vhdtest.NewFaultFS(mem)
+	disk, err := vhd.Create("disk.vhd", vhd.CreateOptions{Options: vhd.Options{FS: faults}, Type: vhd.Fixed, Size: 100 << 20})
+	require.NoError(t, err)
+	faults.Arm(fullAt(180 << 20))
+	require.ErrorIs(t, disk.Resize(t.Context(), 181<<20, vhd.ResizeOptions{}), syscall.ENOSPC)
+	require.EqualValues(t, 100<<20, disk.Size())
+	require.NoError(t, disk.Resize(t.Context(), 165<<20, vhd.ResizeOptions{}))
+	require.NoError(t, disk.Close())
+	require.Len(t, fileOf(t, mem), 165<<20+512)
 }
 
 // Readers and writers go on while the disk gets other sizes: every sector that is

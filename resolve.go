@@ -20,7 +20,8 @@ type search struct {
 	tried    map[string]bool
 	attempts []ParentAttempt
 	found    *link
-	blocked  error // the parent may have been there, and could not be used
+	damaged  []string // files that are there, and no images that can be read
+	blocked  error    // the parent may have been there, and could not be used
 }
 
 // xenApplication is the creator application of Xen's blktap.
@@ -215,6 +216,9 @@ func (s *search) tryExact(name string) error {
 		if !isOtherFile(err) {
 			s.blocked = err
 		}
+		if isFormatError(err) {
+			s.damaged = append(s.damaged, name)
+		}
 		return joined(err, closeFile(f))
 	}
 	l.abs = name
@@ -251,7 +255,7 @@ func isOtherFile(err error) bool {
 // fail is the error of a search that found nothing, with the most telling of
 // the reasons.
 func (s *search) fail() error {
-	err := &ParentError{Child: s.child.img.name, ParentID: s.parentID(), Attempts: s.attempts, Err: ErrParentNotFound}
+	err := &ParentError{Child: s.child.img.name, ParentID: s.parentID(), Attempts: s.attempts, Err: ErrParentNotFound, damaged: s.damaged}
 	if a, ok := s.mostTelling(); ok {
 		err.Err = s.explain(a)
 	}

@@ -47,6 +47,9 @@ func (d *Disk) trySize(ctx context.Context, size int64, opts ResizeOptions) erro
 	if err := r.checkLoss(ctx); err != nil {
 		return err
 	}
+	if err := r.checkRoom(ctx); err != nil {
+		return err
+	}
 	r.report(r.total())
 	return nil
 }
@@ -73,14 +76,22 @@ func (r *resizing) check() error {
 	switch {
 	case r.to <= 0 || r.to%SectorSize != 0:
 		return fmt.Errorf("%w: a disk of %d bytes, want a positive multiple of 512", fs.ErrInvalid, r.to)
-	case r.to > limit:
+	case r.to > limit && r.to > r.from: // others may have made it larger
 		return fmt.Errorf("%w: a %v disk of %d bytes, want at most %d", ErrUnsupported, f.Type, r.to, limit)
 	case f.SavedState != 0:
 		return fmt.Errorf("%w: another size for an image that belongs to a machine in saved state", ErrUnsupported)
 	case r.to > r.from && v.parentErr != nil:
 		return v.parentErr
+	case r.looksBelow():
+		return r.disk.strangeParent(v)
 	}
 	return nil
+}
+
+// looksBelow says that what is done depends on what the parents hold: where zeros have to
+// be data, or whether something is lost.
+func (r *resizing) looksBelow() bool {
+	return r.to > r.from || r.to < r.from && !r.opts.AllowLoss
 }
 
 func (r *resizing) run(ctx context.Context) error {
@@ -88,8 +99,29 @@ func (r *resizing) run(ctx context.Context) error {
 	if err := d.settle(); err != nil {
 		return err
 	}
+	giveTimeBack, err := d.keepLeafTime()
+	if err != nil {
+		return err
+	}
+	if err := r.change(ctx); err != nil || r.opts.AllowLoss && r.to < r.from {
+		return err
+	}
+	return giveTimeBack()
+}
+
+// change does it, or leaves the disk as it was.
+func (r *resizing) change(ctx context.Context) error {
+	d := r.disk
 	if err := r.checkLoss(ctx); err != nil {
 		return err
+	}
+	if err := r.checkRoom(ctx); err != nil {
+		return err
+	}
+	if r.to > r.from {
+		if err := d.syncBelow(); err != nil { // what is zeros there is not written
+			return err
+		}
 	}
 	if w := d.leaf(); w != nil && w.img.batmap != nil {
 		if err := d.clearBatmap(); err != nil {
@@ -174,7 +206,7 @@ func (r *resizing) checkLoss(ctx context.Context) error {
 func (r *resizing) checkLossIn(ctx context.Context, l *layer, off, fileOff, n int64) error {
 	buf := make([]byte, len(zeroBytes))
 	for piece := fileOff; piece < fileOff+n; piece += windowSize {
-		at, found, err := l.firstData(buf, piece, min(piece+windowSize, fileOff+n))
+		at, found, err := l.firstData(buf, dataOf(l.data, piece, min(piece+windowSize, fileOff+n)))
 		if err != nil {
 			return err
 		}

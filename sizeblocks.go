@@ -82,8 +82,8 @@ type growth struct {
 
 func (r *resizing) grow(ctx context.Context) error {
 	g := &growth{resizing: r, header: r.disk.leaf().img.header}
-	if err := g.makeTable(); err != nil {
-		return err
+	if err := g.makeTable(ctx); err != nil {
+		return g.leaveTable(err)
 	}
 	if err := g.lookAhead(); err != nil {
 		return err
@@ -101,10 +101,10 @@ func (r *resizing) grow(ctx context.Context) error {
 }
 
 // makeTable is step 1.
-func (g *growth) makeTable() error {
+func (g *growth) makeTable(ctx context.Context) error {
 	m, nblocks := g.disk.leaf().img, g.nblocks()
 	if nblocks <= int64(m.header.MaxTableEntries) {
-		return g.emptyTable()
+		return g.emptyTable(ctx)
 	}
 	c, err := g.disk.newHeaderChange()
 	if err != nil {
@@ -122,9 +122,21 @@ func (g *growth) makeTable() error {
 	c.footer, c.header.MaxTableEntries = g.footer(), tableEntries(nblocks)
 	g.header = c.header
 	if stays {
-		return g.emptyTable()
+		return g.emptyTable(ctx)
 	}
-	return g.fillTable(c.header.TableOffset, 0)
+	return g.fillTable(ctx, c.header.TableOffset, 0)
+}
+
+// leaveTable gives back the space of a table that did not come into being.
+func (g *growth) leaveTable(cause error) error {
+	d := g.disk
+	if d.syncs.err() != nil {
+		return cause
+	}
+	if err := d.trim(); err != nil && d.syncs.err() != nil {
+		return err
+	}
+	return cause
 }
 
 // tableSize is how many bytes the table for the new size has, with its padding.
@@ -132,15 +144,15 @@ func (r *resizing) tableSize() int64 { return roundUp(r.nblocks()*batEntrySize, 
 
 // emptyTable makes the table, where it is, one in which nothing is behind the old
 // end.
-func (g *growth) emptyTable() error {
+func (g *growth) emptyTable(ctx context.Context) error {
 	m := g.disk.leaf().img
-	return g.fillTable(m.header.TableOffset, m.nblocks*batEntrySize/SectorSize*SectorSize)
+	return g.fillTable(ctx, m.header.TableOffset, m.nblocks*batEntrySize/SectorSize*SectorSize)
 }
 
 // fillTable writes the table for the new size to off, from a byte of it on. Where it
 // is one of its own, or became longer, there is room for a batmap behind it.
-func (g *growth) fillTable(off, from int64) error {
-	if err := g.writeTable(off, from); err != nil {
+func (g *growth) fillTable(ctx context.Context, off, from int64) error {
+	if err := g.writeTable(ctx, off, from); err != nil {
 		return err
 	}
 	if end := off + g.tableSize(); g.change != nil && end != g.disk.leaf().img.tableEnd() {
@@ -152,11 +164,14 @@ func (g *growth) fillTable(off, from int64) error {
 }
 
 // writeTable writes the table for the new size to off, from a byte of it on.
-func (g *growth) writeTable(off, from int64) error {
+func (g *growth) writeTable(ctx context.Context, off, from int64) error {
 	w, size := g.disk.leaf(), g.tableSize()
 	there := w.img.nblocks * batEntrySize
 	buf := make([]byte, min(size-from, 64<<10))
 	for at := from; at < size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		p := buf[:min(size-at, int64(len(buf)))]
 		n := min(max(there-at, 0), int64(len(p)))
 		if err := readFull(w.file, p[:n], w.table.off+at); err != nil {
@@ -183,6 +198,7 @@ func (g *growth) lookAhead() error {
 	img := &Image{name: m.name, file: m.file, footer: g.footer(), header: g.header, locators: m.locators, footerOff: m.footerOff}
 	img.fileSize.Store(m.FileSize())
 	img.noteMetadata()
+	img.rememberBatmap(m)
 	img.metadata = append(img.metadata, g.kept...)
 	if err := img.checkBlockSize(); err != nil {
 		return err
@@ -245,53 +261,6 @@ func (g *growth) goesOn(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// reserve makes sure, where the file can tell, that there is space for the zeros
-// before any is taken.
-func (g *growth) reserve(ctx context.Context) error {
-	n, err := g.bytesNeeded(ctx)
-	if err != nil || n == 0 {
-		return err
-	}
-	w := g.after.leaf()
-	size := w.img.FileSize()
-	ok, err := reserve(w.file, size, n)
-	if ok && w.space.reserved == 0 {
-		w.space.reserved = size
-	}
-	return inPart("data", size, err)
-}
-
-// bytesNeeded is how much longer the file becomes by zeros that are data, since the
-// parent holds something there.
-func (g *growth) bytesNeeded(ctx context.Context) (int64, error) {
-	v := g.after.view()
-	w := v.leaf
-	if !w.hasParent() {
-		return 0, nil
-	}
-	var builder mapBuilder
-	var nblocks, counted int64 // blocks, and in front of which all are
-	end := g.zerosEnd()
-	for off := g.from; off < end; off = (off/windowSize + 1) * windowSize {
-		if err := g.goesOn(ctx); err != nil {
-			return 0, err
-		}
-		window := off / windowSize
-		m, _ := builder.build(v, window, 0)
-		for i := m.find(int(off%windowSize) / SectorSize); i < m.nextents(); i++ {
-			e := m.extent(i)
-			if e.layer == hole || e.layer == w.number {
-				continue
-			}
-			first := max(off, window*windowSize+int64(e.start)*SectorSize) / w.img.header.BlockSize
-			last := (window*windowSize + int64(e.end)*SectorSize - 1) / w.img.header.BlockSize
-			nblocks += max(0, last+1-max(first, counted))
-			counted = max(counted, last+1)
-		}
-	}
-	return max(0, nblocks-int64(len(w.space.freeSlots))) * w.img.slotSize(), nil
-}
-
 // showLarger is step 3, and makes the new size count.
 func (g *growth) showLarger() error {
 	if err := g.after.settle(); err != nil {
@@ -330,7 +299,7 @@ func (g *growth) takeBack() error {
 	d := g.disk
 	w := d.leaf()
 	if g.header.TableOffset == w.img.header.TableOffset {
-		if err := g.emptyTable(); err != nil && d.syncs.err() != nil {
+		if err := g.emptyTable(context.Background()); err != nil && d.syncs.err() != nil { // whatever has ended by now
 			return err
 		}
 	}

@@ -10,13 +10,14 @@ import (
 // Snapshot makes a differencing disk called name on top of the disk's leaf. What
 // the disk holds stays in the image that was the leaf, which is not written to
 // any more; writes go to the new one from now on, and the depths in Chain grow by
-// one. The new image appears under its name whole, or not at all, as with Create.
+// one. The new image appears under its name whole, or not at all, as with Create, and
+// who may not read the leaf's file may not read the new one.
 //
 // Others may use the disk meanwhile. Writes, and reads of parts of the disk that
 // were not read lately, wait while the last of what was written is made durable
 // and the new image comes into being.
 //
-// Of opts, BlockSize, ID and Time are used. Type may be Differencing or zero;
+// Of opts, BlockSize, ID, Time and Creator are used. Type may be Differencing or zero;
 // Size the disk's or zero; Parent must be empty, as what is below is the disk's
 // leaf. FS, Root, Lock and all else that Options has are the disk's own.
 //
@@ -39,6 +40,23 @@ func (d *Disk) Snapshot(name string, opts CreateOptions) error {
 		return d.opError(err)
 	}
 	return d.opError(s.take())
+}
+
+// PlanSnapshot is why [Disk.Snapshot] would not make the new image, as far as that shows
+// beforehand. It changes nothing, and the disk may be open read-only.
+func (d *Disk) PlanSnapshot(name string, opts CreateOptions) error {
+	if err := d.usable(); err != nil {
+		return err
+	}
+	s := snapshot{creation: creation{name: name, opts: &opts}, disk: d}
+	err := s.prepare()
+	if err == nil {
+		_, err = s.place()
+	}
+	if err == nil {
+		err = s.describeParent()
+	}
+	return d.opError(inFile(name, err))
 }
 
 // snapshot is one on its way.
@@ -72,7 +90,7 @@ func (s *snapshot) shape() error {
 	if s.opts.Size != 0 && s.opts.Size != size {
 		return fmt.Errorf("%w: a snapshot of %d bytes of a disk of %d", fs.ErrInvalid, s.opts.Size, size)
 	}
-	s.image = newImage{diskType: Differencing, size: size, blockSize: s.opts.BlockSize, id: s.opts.ID, time: s.opts.Time}
+	s.image = newImage{diskType: Differencing, size: size, blockSize: s.opts.BlockSize, id: s.opts.ID, time: s.opts.Time, creator: s.opts.Creator}
 	if err := s.image.fillIn(); err != nil {
 		return err
 	}
@@ -111,7 +129,7 @@ func (s *snapshot) takeAlone() error {
 	if err := d.settle(); err != nil {
 		return err
 	}
-	dir, err := s.directory()
+	dir, err := s.place()
 	if err != nil {
 		return inFile(s.name, err)
 	}
@@ -133,6 +151,11 @@ func (s *snapshot) takeAlone() error {
 		err = joined(err, dir.takeBack())
 	}
 	return inFile(s.name, err)
+}
+
+// place is where the new image comes into being.
+func (s *snapshot) place() (directory, error) {
+	return s.disk.placeOf(s.name, s.disk.view().top())
 }
 
 // describeParent notes what the new image records of the leaf, which is not

@@ -490,3 +490,42 @@ func TestCompactSizeBesideASnapshotIsThatOfOneLeaf(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, len(leaf), size)
 }
+
+func TestAPlanOfASnapshotSaysWhatASnapshotWould(t *testing.T) {
+	dir := t.TempDir()
+	names := inDir(dir, "base.vhd", "leaf.vhd", "new.vhd", "leaf 12:30.vhd")
+	newLine(t, vhd.Options{}, names[:2]...)
+	before := filesOf(t, dir)
+	for _, c := range []struct {
+		leaf, name string
+		opts       vhd.Options
+		create     vhd.CreateOptions
+		want       error
+	}{
+		{leaf: names[1], name: names[2]},
+		{leaf: names[1], name: names[0], want: fs.ErrExist},
+		{leaf: names[1], name: filepath.Join(dir, "none", "new.vhd"), want: fs.ErrNotExist},
+		{leaf: names[1], name: names[2], opts: vhd.Options{MaxDepth: 2}, want: vhd.ErrChainTooDeep},
+		{leaf: names[1], name: names[2], create: vhd.CreateOptions{BlockSize: 100}, want: fs.ErrInvalid},
+		{leaf: names[1], want: fs.ErrInvalid},
+		{leaf: names[3], name: names[2], want: vhd.ErrUnsupported},
+	} {
+		if c.leaf == names[3] {
+			require.NoError(t, os.Rename(names[1], names[3]))
+		}
+		disk, err := vhd.Open(c.leaf, &c.opts)
+		require.NoError(t, err)
+		require.ErrorIs(t, disk.PlanSnapshot(c.name, c.create), c.want)
+		require.NoError(t, disk.Close())
+		require.ErrorIs(t, disk.PlanSnapshot(c.name, c.create), vhd.ErrClosed)
+		c.opts.Writable = true
+		disk, err = vhd.Open(c.leaf, &c.opts)
+		require.NoError(t, err)
+		if c.want != nil {
+			require.ErrorIs(t, disk.Snapshot(c.name, c.create), c.want)
+		}
+		require.NoError(t, disk.Close())
+	}
+	require.NoError(t, os.Rename(names[3], names[1]))
+	require.Equal(t, before, filesOf(t, dir))
+}

@@ -20,6 +20,7 @@ type space struct {
 	nallocated int64   // blocks
 	planned    int64   // blocks that are known to come: the next growth is for all of them
 	reserved   int64   // from here on growing reserved what blocks may take; 0: nothing
+	sliding    int64   // from here on a place that is released is given to nobody: gaps are being closed there; 0: nowhere
 	junkEnd    int64   // where the file may end instead of behind its footer, after a growth that could not be undone
 }
 
@@ -138,12 +139,7 @@ func (m *Image) behindAll(offs []int64, taken []span) int64 {
 // the end of what stands in front of the first block up to the last one.
 func (m *Image) freeSpace(offs []int64, taken []span) iter.Seq2[int64, int64] {
 	return func(yield func(from, to int64) bool) {
-		behind := int64(0) // what has been looked at
-		for _, t := range taken {
-			if len(offs) > 0 && t.end <= offs[0] {
-				behind = max(behind, t.end)
-			}
-		}
+		behind := frontEnd(offs, taken) // what has been looked at
 		for _, off := range offs {
 			for len(taken) > 0 && taken[0].end <= behind {
 				taken = taken[1:]
@@ -156,6 +152,16 @@ func (m *Image) freeSpace(offs []int64, taken []span) iter.Seq2[int64, int64] {
 			behind = off + m.blockBytes()
 		}
 	}
+}
+
+// frontEnd is where what stands in front of the first block ends.
+func frontEnd(offs []int64, taken []span) (end int64) {
+	for _, t := range taken {
+		if len(offs) > 0 && t.end <= offs[0] {
+			end = max(end, t.end)
+		}
+	}
+	return end
 }
 
 // gaps yields the pieces between from and to around what is taken.
@@ -179,12 +185,17 @@ func gaps(taken []span, from, to int64) iter.Seq2[int64, int64] {
 // blockOffs are the offsets of all blocks, in order.
 func (m *Image) blockOffs() ([]int64, error) {
 	blocks, err := m.placedBlocks(m.mostBlocks())
+	offs := offsOf(blocks)
+	slices.Sort(offs)
+	return offs, err
+}
+
+func offsOf(blocks []placedBlock) []int64 {
 	offs := make([]int64, len(blocks))
 	for i, b := range blocks {
 		offs[i] = b.off()
 	}
-	slices.Sort(offs)
-	return offs, err
+	return offs
 }
 
 // placedBlocks are all blocks with their places, in the order of the BAT, as it is on
@@ -217,6 +228,12 @@ func (m *Image) overlap(off int64) error {
 // metadata, with what locators set aside, and blocks behind the disk's end, as a
 // disk has that was made smaller.
 func (m *Image) takenByOthers(offs []int64) ([]span, error) {
+	return m.takenInWalk(m.walkEntries, offs)
+}
+
+// takenInWalk is takenByOthers by a walk that may end early: the table may be much
+// larger than the disk needs.
+func (m *Image) takenInWalk(walk entryWalk, offs []int64) ([]span, error) {
 	taken := slices.Concat(m.metadata, m.batmap)
 	for _, l := range m.header.Locators {
 		if s, ok := m.setAside(l, offs); ok {
@@ -224,17 +241,18 @@ func (m *Image) takenByOthers(offs []int64) ([]span, error) {
 		}
 	}
 	most := m.mostBlocks()
-	err := m.eachEntry(m.nblocks, int64(m.header.MaxTableEntries), func(block int64, e batEntry) error {
-		off, err := m.blockOff(block, e)
-		if err != nil {
-			return nil //nolint:nilerr // nobody reads it, and many tables end with rubbish
+	err := walk(m.nblocks, int64(m.header.MaxTableEntries), func(block int64, e batEntry) error {
+		off := e.off()
+		ok, err := m.mayHoldBlock(off)
+		if err != nil || !ok {
+			return err // nobody reads it, and many tables end with rubbish
 		}
 		if int64(len(taken)) > most {
 			return m.corruptEntry(block, e, "fewer blocks: they overlap")
 		}
 		taken = append(taken, span{"a block behind the disk's end", off, off + m.blockBytes()})
 		return nil
-	})
+	}, func(int64, int64) {})
 	slices.SortFunc(taken, func(x, y span) int { return cmp.Compare(x.off, y.off) })
 	return taken, err
 }
@@ -308,6 +326,9 @@ func (d *Disk) allocate() (off int64, fresh bool, err error) {
 
 // release takes a place back that no BAT, live or on disk, speaks of.
 func (w *leaf) release(off int64) {
+	if w.space.sliding != 0 && off >= w.space.sliding {
+		return // the next survey finds it
+	}
 	w.space.freeSlots = append(w.space.freeSlots, off)
 }
 
@@ -316,8 +337,7 @@ func (w *leaf) release(off int64) {
 func (d *Disk) grow(off int64) error {
 	m := d.leaf().img
 	unit := min(maxGrowth, m.footer.CurrentSize/growthShare) / m.slotSize()
-	unit = max(unit, d.leaf().space.planned)
-	unit = max(1, min(unit, m.nblocks-d.leaf().space.nallocated))
+	unit = max(1, min(unit, m.nblocks-d.leaf().space.nallocated), d.leaf().space.planned)
 	unit = min(unit, (maxBlockOff-off)/m.slotSize()+1)
 	d.leaf().space.planned = 0
 	err := d.moveFooter(off, unit)
@@ -442,9 +462,11 @@ func punchAbsent(f File, off int64, bitmap []byte, sectorsPerBlock int64) {
 }
 
 // endFileAt makes off, at or in front of the footer and behind all blocks, the
-// place of the footer, and the file end behind it.
+// place of the footer, and the file end behind it. After a failure the one that was
+// there counts, and this one stands where blocks may be put.
 func (d *Disk) endFileAt(off int64) error {
 	m := d.leaf().img
+	d.leaf().space.fresh = max(d.leaf().space.fresh, off+footerSize)
 	if _, err := writeFull(d.leaf().file, d.leaf().footer, off); err != nil {
 		return inPart("footer", off, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -19,7 +20,8 @@ import (
 // replace a file even in a race; with FreeSpace(name string) (int64, error), which
 // says how many bytes are free where a file is, Merge and others know beforehand that
 // there are too few; with Chtimes(name string, atime, mtime time.Time) error, like
-// [os.Chtimes], an image whose references alone Rename or RebaseTree change keeps its time.
+// [os.Chtimes], an image in which the disk stays the same keeps its time, where Rebase, RebaseTree,
+// Rename, Merge and Repair change what it says of itself.
 type FS interface {
 	// OpenFile opens a file as [os.OpenFile] does. The package uses the flags
 	// O_RDONLY, O_RDWR, and O_RDWR|O_CREATE|O_EXCL.
@@ -37,7 +39,8 @@ type FS interface {
 // Locks, reserving space and punching holes are used where the File has them:
 // a File with the method SyscallConn of [syscall.Conn] is taken for one of the
 // operating system's. Export and Import also ask an *os.File where its holes are,
-// which moves its position, and have the kernel copy between such files.
+// which moves its position, and have the kernel copy between such files. A writer of
+// an image whose table is larger than its disk asks for the holes too.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
@@ -62,9 +65,22 @@ type chtimer interface {
 	Chtimes(name string, atime, mtime time.Time) error
 }
 
+// keepTime gives a file the time back that it had, after changes that are none of the
+// disk in it. Where that can't be, Check tells of more than there is.
+func keepTime(fsys FS, name string, modified time.Time) {
+	if t, ok := fsys.(chtimer); ok {
+		_ = t.Chtimes(name, time.Time{}, modified)
+	}
+}
+
 // spacer is an FS that can say how many bytes are free where a file is.
 type spacer interface {
 	FreeSpace(name string) (int64, error)
+}
+
+// isFull says that there was no space for what was to be written.
+func isFull(err error) bool {
+	return errors.Is(err, ErrNoSpace) || slices.ContainsFunc(fullErrors, func(full error) bool { return errors.Is(err, full) })
 }
 
 // ReadOnlyFile makes a File of size bytes for a parent, or a whole read-only

@@ -4,6 +4,7 @@ package vhd
 
 import (
 	"math"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,9 +15,22 @@ func freeSpace(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, err
 	}
+	return freeIn(&s), nil
+}
+
+// freeSpaceOf is freeSpace where an open file is.
+func freeSpaceOf(f *os.File) (int64, error) {
+	var s unix.Statfs_t
+	if err := onDescriptor(f, func(fd uintptr) error { return unix.Fstatfs(int(fd), &s) }); err != nil {
+		return 0, err
+	}
+	return freeIn(&s), nil
+}
+
+func freeIn(s *unix.Statfs_t) int64 {
 	unit := uint64(s.Bsize) //nolint:gosec // positive, and of another type elsewhere
 	if s.Bavail > math.MaxInt64/unit {
-		return math.MaxInt64, nil
+		return math.MaxInt64
 	}
-	return int64(s.Bavail * unit), nil //nolint:gosec // just checked
+	return int64(s.Bavail * unit) //nolint:gosec // just checked
 }

@@ -22,5 +22,21 @@ var absentErrors = []error{
 	syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.ENXIO, syscall.ENODEV, syscall.EISDIR,
 }
 
+// fullErrors mean that there is no space for what was to be written.
+var fullErrors = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG}
+
 // syncDir makes durable which names are in a directory, and closes it.
 func syncDir(dir *os.File) error { return joined(dir.Sync(), dir.Close()) }
+
+// linksOf is how many names an open file has; 0: that is not known.
+func linksOf(f File) uint64 {
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0
+	}
+	return uint64(s.Nlink) //nolint:unconvert // of another type elsewhere
+}

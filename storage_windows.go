@@ -1,9 +1,11 @@
 package vhd
 
 import (
+	"errors"
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/windows"
 )
@@ -22,6 +24,9 @@ var absentErrors = []error{
 	windows.ERROR_INVALID_NAME, windows.ERROR_BAD_PATHNAME, windows.ERROR_DIRECTORY, windows.ERROR_FILENAME_EXCED_RANGE,
 }
 
+// fullErrors mean that there is no space for what was to be written.
+var fullErrors = []error{windows.ERROR_DISK_FULL, windows.ERROR_HANDLE_DISK_FULL, windows.ERROR_DISK_QUOTA_EXCEEDED}
+
 // syncDir closes a directory. Windows has no fsync for those, and writes them
 // through its journal.
 func syncDir(dir *os.File) error { return dir.Close() }
@@ -37,4 +42,23 @@ func freeSpace(dir string) (int64, error) {
 		return 0, err
 	}
 	return int64(min(free, math.MaxInt64)), nil //nolint:gosec // just bounded
+}
+
+// freeSpaceOf is freeSpace where an open file is.
+func freeSpaceOf(f *os.File) (int64, error) {
+	path := make([]uint16, windows.MAX_LONG_PATH)
+	n, err := windows.GetFinalPathNameByHandle(windows.Handle(f.Fd()), &path[0], uint32(len(path)), 0)
+	if err != nil || int(n) >= len(path) {
+		return 0, errors.Join(errors.ErrUnsupported, err)
+	}
+	return freeSpace(filepath.Dir(windows.UTF16ToString(path[:n])))
+}
+
+// linksOf is how many names an open file has; 0: that is not known.
+func linksOf(f File) uint64 {
+	var info windows.ByHandleFileInformation
+	if err := onDescriptor(f, func(fd uintptr) error { return windows.GetFileInformationByHandle(windows.Handle(fd), &info) }); err != nil {
+		return 0
+	}
+	return uint64(info.NumberOfLinks)
 }

@@ -10,7 +10,8 @@ import (
 // header of the same disk: somebody was changing what the image says of its
 // parent, see [headerChange]. The two may name different identifiers of the one
 // parent, which is getting a new one meanwhile. The right one is that which the
-// parent has.
+// parent has: before who settles on it writes that to the file, the parent is made
+// durable, as it must not forget its identifier afterwards.
 type twin struct {
 	footer  Footer // the copy
 	header  DynamicHeader

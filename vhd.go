@@ -15,7 +15,8 @@
 // one image without parents, or as a child of any image below with what changed
 // since. [Disk.Import] copies raw bytes in. [Disk.Merge] folds images of the chain
 // into one below them, [Disk.Compact] drops from the leaf what reads the same
-// without it. [Inspect] looks at one file and follows nothing. [Check] tells of all
+// without it. [Inspect] looks at one file and follows nothing, [Scan] at all images in a
+// folder. [Check] tells of all
 // that is wrong with an image, also with one that Open refuses; [Repair] mends what
 // needs no guessing, and [UndoRepair] takes it back.
 //
@@ -79,7 +80,7 @@ type Disk struct {
 	changing chan struct{}
 	// depths is held by who puts an image on top or relies on where one is in the chain.
 	depths sync.Mutex
-	marks  atomic.Pointer[writeMarks] // who merges the leaf wants to know what is written; nil: nobody does
+	marks  atomic.Pointer[writeMarks] // who merges or compacts the leaf wants to know what is written; nil: nobody does
 
 	down   atomic.Pointer[error] // what every call gets once the disk is closed or broken
 	closed atomic.Bool
@@ -143,7 +144,8 @@ func (d *Disk) writeAt(c content, off int64) (int, error) {
 // WriteZeroes makes n bytes from off on read as zeros. It gives space back
 // where nothing below shows through; over a parent's data, zeros are data like
 // any other. A range that would pass the disk's end is ErrOutOfRange, and
-// nothing is written.
+// nothing is written. The first call on a child syncs the images below, so that zeros
+// which are there are there to stay.
 func (d *Disk) WriteZeroes(off, n int64) error {
 	if err := d.writable(off, n); err != nil {
 		return err

@@ -26,6 +26,14 @@ func (v *view) top() *layer { return v.layers[v.chain[0]] }
 // at is the layer of Chain()[depth].
 func (v *view) at(depth int) *layer { return v.layers[v.chain[depth]] }
 
+// between are the layers from Chain()[from] on, in front of Chain()[to].
+func (v *view) between(from, to int) (layers []*layer) {
+	for depth := from; depth < to; depth++ {
+		layers = append(layers, v.at(depth))
+	}
+	return layers
+}
+
 // with is the view with another layer in place of the one that has its number, for a
 // disk of size bytes.
 func (v *view) with(l *layer, size int64) *view {
@@ -113,6 +121,7 @@ func (l *layer) reread(number int, c *cache) (*layer, error) {
 	if err != nil {
 		return nil, err
 	}
+	img.rememberBatmap(l.img)
 	again := newLayer(number, img, l.file, c)
 	again.abs = l.abs
 	return again, nil
@@ -126,9 +135,7 @@ func (d *Disk) replaceLayers(from, into int, l *layer, w *leaf) (gone []*layer) 
 	before := d.view()
 	after := *before
 	after.layers = append(slices.Clone(before.layers), l)
-	for depth := from; depth < into; depth++ {
-		gone = append(gone, before.at(depth))
-	}
+	gone = before.between(from, into)
 	after.setChain(slices.Concat(before.chain[:from], []int32{l.number}, before.chain[into+1:]))
 	after.leaf, after.windows = w, nil
 	if after.top().table != nil {

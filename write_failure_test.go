@@ -282,3 +282,34 @@ func TestAFailedReadOfASectorToBeChangedWritesNothing(t *testing.T) {
 	f.write(t, []byte("part of a sector"), 3*faultBlock+1)
 	f.requireContent(t)
 }
+
+// A snapshot puts the footer behind the last block first, and cuts off what is behind it then. Where that fails blocks
+// come to be where that footer stands.
+func TestAFooterInFrontOfAnEndThatCouldNotBeCutOffIsNotReadAsData(t *testing.T) {
+	const blockSize, size = 2048, 16 << 20
+	for nblocks := int64(3); nblocks < 12; nblocks++ { // one or two find room without a growth
+		faults := vhdtest.NewFaultFS(vhdtest.NewMemFS())
+		disk, err := vhd.Create("base.vhd", vhd.CreateOptions{Options: vhd.Options{FS: faults}, Size: size, BlockSize: blockSize})
+		require.NoError(t, err)
+		want := make([]byte, size)
+		write := func(block int64) {
+			p := want[block*blockSize:][:vhd.SectorSize]
+			copy(p, fill(byte(block), vhd.SectorSize))
+			_, err := disk.WriteAt(p, block*blockSize)
+			require.NoError(t, err)
+		}
+		for block := range nblocks {
+			write(block)
+		}
+		require.NoError(t, disk.Sync())
+		faults.Arm(vhdtest.Fault{At: 1, Match: isKind(vhdtest.OpTruncate)})
+		require.Error(t, disk.Snapshot("snapshot.vhd", vhd.CreateOptions{}), "%d blocks", nblocks)
+		require.Equal(t, 1, faults.Fired())
+		faults.Disarm()
+		for block := int64(100); block < 160; block++ {
+			write(block)
+		}
+		requireSameBytes(t, want, readAll(t, disk, size), 0)
+		require.NoError(t, disk.Close())
+	}
+}

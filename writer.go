@@ -39,6 +39,23 @@ func (d *Disk) openLower(depth int) (*lowerWriter, error) {
 	return &lowerWriter{disk, d, l}, nil
 }
 
+// changeLower opens Chain()[depth] for writing and lets do change its structures. The disk
+// in it stays the same, so its file keeps its time, lest its children be taken for worthless.
+func (d *Disk) changeLower(depth int, do func(w *lowerWriter) error) error {
+	l := d.view().at(depth)
+	info, err := l.file.Stat()
+	if err != nil {
+		return inFile(l.img.name, err)
+	}
+	w, err := d.openLower(depth)
+	if err != nil {
+		return err
+	}
+	err = joined(joined(do(w), w.close()), d.rereadLayer(l.number))
+	d.setModified(l, info.ModTime())
+	return err
+}
+
 // writerOf is a disk of the images from Chain()[depth] on, of which it writes the
 // first.
 func (v *view) writerOf(depth int, opts *Options) (*Disk, error) {

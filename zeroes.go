@@ -2,6 +2,9 @@ package vhd
 
 // writeZeroes makes n bytes at off, which are on the disk, read as zeros.
 func (d *Disk) writeZeroes(off, n int64) error {
+	if err := d.syncBelow(); err != nil { // what is zeros there is not written
+		return err
+	}
 	for n > 0 {
 		if err := d.flushIfLarge(); err != nil {
 			return err
@@ -72,7 +75,10 @@ func (d *Disk) zeroPart(off, n int64) error {
 		return nil
 	}
 	if e, _ := d.mapOfSector(off / SectorSize).from(off / SectorSize); e.layer == hole {
-		return nil
+		b, err := d.leaf().block(off / SectorSize / d.leaf().img.sectorsPerBlock)
+		if err != nil || !d.leaf().mayHide(b) {
+			return err
+		}
 	}
 	var zeros [SectorSize]byte
 	_, err := d.writePart(zeros[:n], off)
@@ -121,7 +127,7 @@ func (z *zeroer) zeroSectors(first, end int64) error {
 		return err
 	}
 	whole := first%spb == 0 && (end%spb == 0 || end*SectorSize == d.view().size)
-	if b.off != 0 && whole && d.marks.Load() == nil && z.nothingBelow(first, end) { // who merges needs the zeros: it may have copied what was there
+	if b.off != 0 && whole && !d.needsZeros() && z.nothingBelow(first, end) {
 		d.leaf().free(b)
 		d.remap(b, 0, spb)
 		return nil
@@ -131,10 +137,13 @@ func (z *zeroer) zeroSectors(first, end int64) error {
 		n = min(n, end-first)
 		switch e.layer {
 		case hole: // nothing below either, and it stays so
+			if d.leaf().mayHide(b) {
+				err = d.writeZerosAsData(b, first%spb, n)
+			}
 		case d.leaf().number:
 			err = inFile(d.leaf().img.name, zeroRange(d.leaf().file, e.off, n*SectorSize))
 		default:
-			err = d.writeZerosAsData(first, n) // W8
+			err = d.writeZerosAsData(b, first%spb, n) // W8
 		}
 		if err != nil {
 			return err
@@ -143,6 +152,10 @@ func (z *zeroer) zeroSectors(first, end int64) error {
 	}
 	return nil
 }
+
+// mayHide says whether something may be under clear bits of a block, which those who ignore
+// bitmaps in a disk without a parent read (W10).
+func (w *leaf) mayHide(b *leafBlock) bool { return b.off != 0 && !w.hasParent() }
 
 // nothingBelow says whether sectors would read as zeros without the leaf.
 func (z *zeroer) nothingBelow(first, end int64) bool {
@@ -156,15 +169,28 @@ func (z *zeroer) nothingBelow(first, end int64) bool {
 	return true
 }
 
-// writeZerosAsData writes zeros over what a parent holds, or what can't be read.
-func (d *Disk) writeZerosAsData(first, n int64) error {
-	zeros := zeroBytes
-	for n > 0 {
-		piece := min(n, int64(len(zeros))/SectorSize)
-		if _, err := d.writeWhole(content{p: zeros[:piece*SectorSize]}, first); err != nil {
+// writeZerosAsData makes zeros that are data of n sectors of a block, over what a parent
+// holds, or what can't be read, or is hidden. They need not take space.
+func (d *Disk) writeZerosAsData(b *leafBlock, inBlock, n int64) error {
+	w := d.leaf()
+	off := b.off
+	if off == 0 {
+		var err error
+		if off, _, err = d.allocate(); err != nil {
 			return err
 		}
-		first, n = first+piece, n-piece
 	}
+	dataOff := off + w.img.bitmapArea + inBlock*SectorSize
+	if err := zeroRange(w.file, dataOff, n*SectorSize); err != nil {
+		if b.off == 0 {
+			w.release(off)
+		}
+		return inFile(w.img.name, inPart("data", dataOff, err))
+	}
+	if b.off == 0 {
+		w.place(b, off)
+	}
+	w.set(b, inBlock, n)
+	d.remap(b, inBlock, n)
 	return nil
 }

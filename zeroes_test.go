@@ -84,7 +84,24 @@ func TestWriteZeroesOfWhatIsZeroWritesNothing(t *testing.T) {
 	require.NoError(t, r.mem.Rename(rigName, "parent.vhd"))
 	child := createRig(t, r.mem, r.rec, vhd.CreateOptions{Parent: "parent.vhd", Size: 2 << 20})
 	require.NoError(t, child.disk.WriteZeroes(0, 2<<20))
-	require.Empty(t, child.changes(), "nothing below shows through")
+	require.Equal(t, "[sync]", fmt.Sprint(child.changes()), "nothing below shows through, and the parent's zeros are durable")
+	require.NoError(t, child.disk.WriteZeroes(0, 2<<20))
+	require.Empty(t, child.changes(), "that is known by now")
+}
+
+// What bits deny is not there, but for those who ignore bitmaps (W10).
+func TestW10WriteZeroesOverWhatClearBitsHide(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "disk.vhd")
+	img := compactDisk('g', 'h')
+	img.Blocks[0].Bitmap = make([]byte, compactBlock/512/8)
+	img.WriteFile(t, name)
+	disk, err := vhd.Open(name, &vhd.Options{Writable: true})
+	require.NoError(t, err)
+	require.NoError(t, disk.WriteZeroes(1000, 10_000))
+	requireSameBytes(t, img.Content(t, nil), readAll(t, disk, disk.Size()), 0)
+	require.NoError(t, disk.Close())
+	require.True(t, isZeros(vhdtest.Qemu.Content(t, name)[1000:11_000]))
+	requireFileReadsAs(t, name, img.Content(t, nil))
 }
 
 // Skipping zeros shows the parent's bytes again (W8).

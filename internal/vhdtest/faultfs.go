@@ -23,6 +23,10 @@ type Fault struct {
 
 	// Silent keeps the error of a short write to itself, as no io.WriterAt may.
 	Silent bool
+
+	// Killed makes it a fault of who calls, and was killed: an fsync that fails takes
+	// nothing away, as those of a device do.
+	Killed bool
 }
 
 // FaultFS hands calls on to another FS until one is to fail. It is safe for
@@ -246,14 +250,15 @@ func (f *faultFile) Truncate(size int64) error {
 type syncFailer interface{ failSync() }
 
 func (f *faultFile) Sync() error {
-	err := f.fsys.check(Op{Kind: OpSync, Name: f.name})
-	if err == nil {
+	op := Op{Kind: OpSync, Name: f.name}
+	fault, ok := f.fsys.next(op)
+	if !ok {
 		return f.inner.Sync()
 	}
-	if s, ok := f.inner.(syncFailer); ok {
+	if s, ok := f.inner.(syncFailer); ok && !fault.Killed {
 		s.failSync()
 	}
-	return err
+	return pathError(op, fault.Err)
 }
 
 func (f *faultFile) Stat() (fs.FileInfo, error) {

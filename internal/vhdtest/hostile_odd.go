@@ -57,6 +57,9 @@ func oddTables() []HostileRecipe {
 		{RowOddLayout, "junk in the entries behind the disk's blocks", like(func(img *Image) {
 			img.MaxEntries, img.Entries = 8, map[int]uint32{3: 0, 4: 1, 5: 1 << 31, 6: 5, 7: 1<<32 - 2}
 		})},
+		{RowOddLayout, "a table of 200,000 entries, of which those behind the disk's blocks are zeros", longTable(func(uint32) uint32 { return 0 })},
+		{RowOddLayout, "a table of 200,000 entries, of which those behind the disk's blocks are past the end of the file", longTable(func(end uint32) uint32 { return end })},
+		{RowOddLayout, "a table of 200,000 entries, of which those behind the disk's blocks are cut off", longTable(func(end uint32) uint32 { return end - 2 })},
 		{RowOddLayout, "bits set behind the disk's end and the block's", bitsPastEnd},
 		{RowOddLayout, "blocks of 512 KiB, whose bitmaps fill a quarter of their sectors", ofBlocks(512 << 10)},
 		{RowOddLayout, "blocks of 512 bytes", ofBlocks(512)},
@@ -92,6 +95,22 @@ func ofBlocks(size int64) func(t TB) *HostileImage {
 			img.Blocks = append(img.Blocks, Block{Index: last, Data: stripes(2, size)})
 		}
 		return whole(t, img)
+	}
+}
+
+// longTable is a plain disk whose table has many entries behind those of its blocks, given the sector behind the file's
+// end. Nobody reads them, and they must cost next to nothing.
+func longTable(entry func(endSector uint32) uint32) func(t TB) *HostileImage {
+	return func(t TB) *HostileImage {
+		t.Helper()
+		img := plain()
+		img.MaxEntries = 200_000
+		h := whole(t, img)
+		file := h.Files[HostileLeaf]
+		for index := 3; index < int(img.MaxEntries); index++ {
+			EditEntry(t, file, index, entry(uint32(len(file)/SectorSize)))
+		}
+		return h
 	}
 }
 

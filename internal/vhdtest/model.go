@@ -64,7 +64,10 @@ func (m *Model) Fork() *Model {
 }
 
 // Parent is the chain without its leaf. It shares the layers that are left.
-func (m *Model) Parent() *Model { return &Model{m.layers[:len(m.layers)-1]} }
+func (m *Model) Parent() *Model { return m.At(1) }
+
+// At is the chain from the layer of that depth on. It shares the layers.
+func (m *Model) At(depth int) *Model { return &Model{slices.Clip(m.layers[:len(m.layers)-depth])} }
 
 // Depth is how many parents the leaf has.
 func (m *Model) Depth() int { return len(m.layers) - 1 }
@@ -105,16 +108,30 @@ func (m *Model) WriteZeroes(off, n int64) error {
 	return nil
 }
 
-// Rebase makes the layer of that depth the leaf's parent. The leaf gets what reads otherwise then.
-func (m *Model) Rebase(depth int) {
+// Rebase puts the leaf on another chain. It gets what reads otherwise then.
+func (m *Model) Rebase(onto *Model) {
 	now := m.Content()
 	leaf := m.leaf()
-	m.layers = append(slices.Clone(m.layers[:len(m.layers)-depth]), leaf)
+	m.layers = append(slices.Clone(onto.layers), leaf)
 	for sector := range int64(len(leaf.states)) {
 		if was := now[sector*SectorSize:][:m.sectorLen(sector)]; !bytes.Equal(was, m.merged(sector)) {
 			copy(m.own(sector), was)
 		}
 	}
+}
+
+// RebaseUnsafely puts the leaf on another chain as it is: what it holds stays, and all else is that chain's. Which
+// sectors it holds is up to the engine where they were zeroed, so it says.
+func (m *Model) RebaseUnsafely(onto *Model, holds func(sector int64) bool) {
+	leaf := m.leaf()
+	for sector := range int64(len(leaf.states)) {
+		if holds(sector) {
+			m.own(sector)
+		} else {
+			leaf.states[sector] = untouched
+		}
+	}
+	m.layers = append(slices.Clone(onto.layers), leaf)
 }
 
 // ReadAt reads the leaf over its parents.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 	"testing"
 )
 
-// Reader is a program of other people's that reads VHD images.
+// Reader is a program of other people's that reads VHD images, or the pages that tell of them.
 type Reader struct {
 	Name string
 
@@ -35,10 +36,13 @@ type Reader struct {
 // SevenZip (7zz 26.02) finds the parents itself, in the leaf's directory, by the name that the leaf holds.
 //
 // Libvhdi (20210425) is given its parents.
+//
+// Chromium reads pages: their content is what it makes of them.
 var (
 	Qemu     = Reader{"qemu-img", "qemu-utils", sync.OnceValue(findQemu), qemuVersion, readByQemu}
 	SevenZip = Reader{"7zz", "7zip", sync.OnceValue(findSevenZip), sevenZipVersion, readBySevenZip}
 	Libvhdi  = Reader{"libvhdi", "python3-libvhdi", sync.OnceValue(findLibvhdi), libvhdiVersion, readByLibvhdi}
+	Chromium = Reader{"chromium", "chromium", sync.OnceValue(findChromium), chromiumVersion, readByChromium}
 )
 
 // Need skips the test when the program isn't installed, or fails it where VHD_REQUIRE_READERS is 1.
@@ -104,9 +108,11 @@ func (r Reader) Sum(t testing.TB, chain ...string) string {
 func findQemu() error     { return lookPath("qemu-img") }
 func findSevenZip() error { return lookPath("7zz") }
 func findLibvhdi() error  { return run(context.Background(), nil, python(), "-c", "import pyvhdi") }
+func findChromium() error { return lookPath("chromium") }
 
 func qemuVersion() []string     { return []string{"qemu-img", "--version"} }
 func sevenZipVersion() []string { return []string{"7zz", "i"} }
+func chromiumVersion() []string { return []string{"chromium", "--version"} }
 func libvhdiVersion() []string {
 	return []string{python(), "-c", "import pyvhdi; print(pyvhdi.get_version())"}
 }
@@ -177,9 +183,41 @@ func readByLibvhdi(ctx context.Context, w io.Writer, chain []string) error {
 	return run(ctx, w, python(), append([]string{"-c", libvhdiScript}, chain...)...)
 }
 
+// readByChromium writes the document that the browser made of a page.
+func readByChromium(ctx context.Context, w io.Writer, page []string) error {
+	return chromium(ctx, w, page[0], "--dump-dom")
+}
+
+// Screenshot writes a picture of a page, of so many pixels, as a browser shows it, to the file out.
+func Screenshot(t testing.TB, page, out string, width, height int) {
+	t.Helper()
+	Chromium.Need(t)
+	err := chromium(t.Context(), io.Discard, page, "--hide-scrollbars", fmt.Sprintf("--window-size=%d,%d", width, height), "--screenshot="+out)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+}
+
+// chromium does something with a page. It starts none of what a browser does on its own, and keeps nothing.
+func chromium(ctx context.Context, w io.Writer, page string, do ...string) (err error) {
+	name, err := filepath.Abs(page)
+	if err != nil {
+		return err
+	}
+	profile, err := os.MkdirTemp("", "chromium")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(profile)) }()
+	address := url.URL{Scheme: "file", Path: filepath.ToSlash(name)}
+	args := []string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir=" + profile}
+	return run(ctx, w, "chromium", append(append(args, do...), address.String())...)
+}
+
 func run(ctx context.Context, stdout io.Writer, program string, args ...string) error {
-	// No WaitDelay: none of the programs starts others that could keep its output open, and who takes the output
-	// may need long for what is left in the pipe when the program ends.
+	// No WaitDelay: none of the programs starts others that outlive it and could keep its output open, and who takes
+	// the output may need long for what is left in the pipe when the program ends.
 	cmd := exec.CommandContext(ctx, program, args...)
 	var stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = stdout, &stderr
