@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,22 +35,29 @@ func checkCommand(a *app) *cobra.Command {
 		Long: `Look for damage in images, and for space that is lost. Nothing is changed, and no
 other file is opened.
 
-With --chain, check the parents too, which must be there, and how each image
-goes with its parent.
+With --chain, check the parents too, and how each image goes with its parent. A
+parent that is missing counts as damage does.
 
 The exit code is 0 if no image is damaged, 2 if one is, 3 if one has nothing but
-space that is lost, 1 if one can not be checked, 63 if one is of a kind that vhd
-does not know. Of several, the first of 2, 1, 63 and 3 counts.`,
+space that is lost, 1 if one can not be checked, 63 if one is of another format, such
+as VHDX, or of a type or a version of VHD that vhd does not know. Of several, the
+first of 2, 1, 63 and 3 counts. It is 130 if Ctrl-C ended it.
+
+In JSON one image is an object, as of qemu-img check, and several are an array.`,
 		Example: `  vhd check alice.vhd
   vhd check --chain --output json alice.vhd`,
 		Args: someFiles("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return runCheck(cmd, a, &flags, args) },
 
+		Aliases:               []string{"test"},
+		SuggestFor:            []string{"verify", "validate", "fsck"},
 		DisableFlagsInUseLine: true,
 	}
 	flags.addOutput(cmd)
 	flags.addProgress(cmd)
 	cmd.Flags().BoolVar(&flags.chain, "chain", false, "check the parents too")
+	addFormat(cmd)
+	a.addForceShare(cmd)
 	return cmd
 }
 
@@ -59,12 +67,14 @@ type checked struct {
 	Filename    string        `json:"filename"`
 	Format      string        `json:"format"`
 	CheckErrors int           `json:"check-errors"` // 1: it could not be checked
-	Corruptions int           `json:"corruptions"`
-	Leaks       int           `json:"leaks"`
+	Corruptions int64         `json:"corruptions"`
+	Leaks       int64         `json:"leaks"`
 	Error       string        `json:"error,omitempty"` // why it could not be checked
 	Findings    []vhd.Finding `json:"findings"`
 
-	err error
+	err        error
+	lost       error // why an image of the chain has no parent
+	isReported bool  // there are findings to tell of, or it is known that there are none
 }
 
 func runCheck(cmd *cobra.Command, a *app, flags *checkFlags, names []string) error {
@@ -74,8 +84,8 @@ func runCheck(cmd *cobra.Command, a *app, flags *checkFlags, names []string) err
 		if c.err != nil {
 			reportError(cmd.ErrOrStderr(), cmd, c.err)
 		}
-		if flags.output == outputHuman && c.err == nil { // a line as soon as it is known
-			if err := flags.print(cmd.OutOrStdout(), c, c.lines()...); err != nil {
+		if flags.output == outputHuman && c.isReported { // a line as soon as it is known
+			if err := flags.print(cmd.OutOrStdout(), c, append(c.lines(), c.hintLost(cmd.Context(), a.root)...)...); err != nil {
 				return err
 			}
 		}
@@ -84,13 +94,22 @@ func runCheck(cmd *cobra.Command, a *app, flags *checkFlags, names []string) err
 			break
 		}
 	}
-	if err := flags.print(cmd.OutOrStdout(), all); err != nil {
+	if err := flags.print(cmd.OutOrStdout(), oneOrAll(all, len(names))); err != nil {
 		return err
 	}
 	if code := gravest(all); code != exitOK {
 		return exitCodeError{code}
 	}
 	return nil
+}
+
+// oneOrAll is what JSON tells of the images that were named: of one alone an object, as
+// qemu-img does.
+func oneOrAll(all []checked, nnamed int) any {
+	if nnamed == 1 {
+		return all[0]
+	}
+	return all
 }
 
 func checkOne(ctx context.Context, a *app, flags *checkFlags, name string, stderr io.Writer) checked {
@@ -100,9 +119,11 @@ func checkOne(ctx context.Context, a *app, flags *checkFlags, name string, stder
 	report, err := vhd.Check(ctx, name, vhd.CheckOptions{Options: a.options(), Chain: flags.chain, Progress: progress})
 	if err != nil {
 		c.fail(adviseFormat(name, flags.orInterrupted(name, err, "it was not checked to the end")))
-		return c
 	}
-	c.take(report)
+	if report != nil { // also if a parent could not be checked
+		c.take(report)
+		c.findOrphan(a)
+	}
 	return c
 }
 
@@ -115,15 +136,16 @@ func (c *checked) fail(err error) { c.err, c.CheckErrors, c.Error = err, 1, bare
 
 // take takes what was found.
 func (c *checked) take(report *vhd.Report) {
-	c.Findings = report.Findings
-	c.Corruptions, c.Leaks = c.count(vhd.SeverityError), c.count(vhd.SeverityLeak)
+	c.Findings, c.isReported = report.Findings, true
+	c.Corruptions, c.Leaks = countOf(c.Findings, vhd.SeverityError), countOf(c.Findings, vhd.SeverityLeak)
 }
 
-func (c *checked) count(severity vhd.Severity) int {
-	n := 0
-	for _, f := range c.Findings {
+// countOf is how many things of a severity were found. A finding may stand for many.
+func countOf(findings []vhd.Finding, severity vhd.Severity) int64 {
+	n := int64(0)
+	for _, f := range findings {
 		if f.Severity == severity {
-			n++
+			n += max(1, f.Count)
 		}
 	}
 	return n
@@ -133,6 +155,8 @@ func (c *checked) count(severity vhd.Severity) int {
 func (c *checked) code() int {
 	_, isImage := errors.AsType[*vhd.FormatError](c.err)
 	switch {
+	case isInterrupted(c.err):
+		return exitInterrupted
 	case c.Corruptions > 0:
 		return exitCorrupt
 	case isImage && errors.Is(c.err, vhd.ErrUnsupported):
@@ -147,7 +171,7 @@ func (c *checked) code() int {
 
 // gravest is the exit code for all images.
 func gravest(all []checked) int {
-	for _, code := range []int{exitCorrupt, exitNotChecked, exitUnsupported, exitLeaks} {
+	for _, code := range []int{exitInterrupted, exitCorrupt, exitNotChecked, exitUnsupported, exitLeaks} {
 		for i := range all {
 			if all[i].code() == code {
 				return code
@@ -178,27 +202,55 @@ func (c *checked) lines() (lines []string) {
 
 // summary is all in a sentence.
 func (c *checked) summary() string {
-	var counts []string
-	for _, s := range []struct {
-		n         int
-		one, many string
-	}{{c.Corruptions, "error", "errors"}, {c.Leaks, "leak", "leaks"}, {c.count(vhd.SeverityInfo), "note", "notes"}} {
-		switch {
-		case s.n == 1:
-			counts = append(counts, "1 "+s.one)
-		case s.n > 1:
-			counts = append(counts, fmt.Sprintf("%d %s", s.n, s.many))
-		}
-	}
+	counts := severityWords(c.Corruptions, c.Leaks, countOf(c.Findings, vhd.SeverityInfo))
 	verdict := "no damage was found"
-	switch c.code() {
-	case exitCorrupt:
-		verdict = "it is damaged"
-	case exitLeaks:
+	switch {
+	case c.Corruptions == 1 && c.orphan() != "":
+		verdict = c.verdictLost()
+	case c.Corruptions > 0 && c.err != nil:
+		verdict = c.damaged() + " damaged, and not all could be checked"
+	case c.Corruptions > 0:
+		verdict = c.damaged() + " damaged"
+	case c.err != nil:
+		verdict = "not all could be checked"
+	case c.Leaks > 0:
 		verdict = "no damage was found, and space that nothing uses"
 	}
-	if len(counts) == 0 {
+	if counts == "" {
 		return fmt.Sprintf("%s: %s.", c.Filename, verdict)
 	}
-	return fmt.Sprintf("%s: %s: %s.", c.Filename, strings.Join(counts, ", "), verdict)
+	return fmt.Sprintf("%s: %s: %s.", c.Filename, counts, verdict)
+}
+
+// severityWords say how many findings there are of each severity; none: empty.
+func severityWords(nerrors, nleaks, nnotes int64) string {
+	var counts []string
+	for _, s := range []struct {
+		n         int64
+		one, many string
+	}{{nerrors, "error", "errors"}, {nleaks, "leak", "leaks"}, {nnotes, "note", "notes"}} {
+		if s.n > 0 {
+			counts = append(counts, counted(s.n, s.one, s.many))
+		}
+	}
+	return strings.Join(counts, ", ")
+}
+
+// damaged are the images of the chain that are, as the beginning of a sentence.
+func (c *checked) damaged() string {
+	var names []string
+	for _, f := range c.Findings {
+		name := f.Image
+		if name == c.Filename {
+			name = "it"
+		}
+		if f.Severity == vhd.SeverityError && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	last := len(names) - 1
+	if last == 0 {
+		return names[0] + " is"
+	}
+	return strings.Join(names[:last], ", ") + " and " + names[last] + " are"
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +36,8 @@ It can be interrupted at any time: what is done until then remains so.`,
 			}
 			return flags.print(cmd.OutOrStdout(), c, c.String())
 		},
-		SuggestFor:            []string{"shrink", "trim"},
+		Aliases:               []string{"optimize"},
+		SuggestFor:            []string{"shrink", "trim", "optimise"},
 		DisableFlagsInUseLine: true,
 	}
 	flags.add(cmd)
@@ -64,12 +67,42 @@ func compactFile(ctx context.Context, a *app, flags *workFlags, name string, std
 	if flags.dryRun {
 		c.After, err = d.CompactSize(ctx, how)
 	} else {
-		own := heldByLeaf(ctx, d)
+		before := stateOf(ctx, d)
 		err = d.Compact(ctx, how)
-		c.After = leaf.FileSize()
-		c.Changed = c.After != c.Before || heldByLeaf(ctx, d) != own
+		after := stateOf(ctx, d)
+		c.After, c.Changed = after.size, after != before
+	}
+	if errors.Is(err, vhd.ErrUnsupported) && leaf.Footer().Type == vhd.Fixed {
+		err = hintedError{err, "vhd export -O dynamic " + quote(name) + " NEW.vhd makes an image without its zeros"}
 	}
 	return c, flags.orInterrupted(name, err, "it reads as before, and compacting again does the rest")
+}
+
+// fileState tells the leaf's file from what compacting makes of it.
+type fileState struct {
+	size, taken int64  // bytes: all, and without holes
+	table       int64  // where the BAT is
+	places      uint64 // a sum over where in the file all is that it has of the disk
+}
+
+func stateOf(ctx context.Context, d *vhd.Disk) fileState {
+	leaf := d.Chain()[0]
+	header, _ := leaf.Header()
+	s := fileState{size: leaf.FileSize(), table: header.TableOffset}
+	if info, err := os.Stat(leaf.Name()); err == nil {
+		s.taken = usedBytes(info)
+	}
+	places := fnv.New64a()
+	for e, err := range d.FileExtents(0, d.Size()) {
+		if ctx.Err() != nil {
+			break
+		}
+		if err == nil && e.Depth == 0 {
+			_, _ = fmt.Fprintln(places, e.Offset, e.Length, e.FileOffset)
+		}
+	}
+	s.places = places.Sum64()
+	return s
 }
 
 // heldByLeaf is how many bytes of the disk the leaf has itself. What can't be told, since

@@ -75,6 +75,40 @@ func TestCompactHasChangedAnImageThatLosesSectorsAlone(t *testing.T) {
 	}
 }
 
+// What is under clear bits is nobody's, and takes space until there is a hole.
+func TestCompactHasChangedAnImageThatGetsHolesAlone(t *testing.T) {
+	enter(t)
+	base := vhdtest.NewDynamic(2 << 20)
+	base.WriteFile(t, "base.vhd")
+	leaf := vhdtest.NewChild(base, "base.vhd", vhdtest.Block{
+		Index: 0, Data: bytes.Repeat([]byte("leaf"), 1<<19), Bitmap: vhdtest.Bitmap(4096, func(s int) bool { return s < 2 }), Align: 4096,
+	})
+	leaf.EndAlign = 4096
+	leaf.WriteFile(t, "leaf.vhd")
+	info, err := os.Stat("leaf.vhd")
+	require.NoError(t, err)
+	before, taken := info.Size(), usedBytes(info)
+	c := decode[compacted](t, succeed(t, "compact", "--output", "json", "leaf.vhd"))
+	info, err = os.Stat("leaf.vhd")
+	require.NoError(t, err)
+	require.Equal(t, compacted{outcome{"leaf.vhd", "vpc", false, usedBytes(info) < taken}, before, before}, c)
+	c = decode[compacted](t, succeed(t, "compact", "--output", "json", "leaf.vhd"))
+	require.False(t, c.Changed)
+}
+
+func TestCompactClosesSmallGapsAsItsDryRunTells(t *testing.T) {
+	enter(t)
+	img := vhdtest.NewDynamic(6 << 20)
+	img.EndAlign = 4096
+	for i := range 3 {
+		img.Blocks = append(img.Blocks, vhdtest.Block{Index: i, Data: []byte("x"), Gap: 1 << 20, Align: 4096})
+	}
+	img.WriteFile(t, "gaps.vhd")
+	require.Equal(t, "gaps.vhd: 3 MiB would be given back, 6.02 MiB would be left\n", succeed(t, "compact", "--dry-run", "gaps.vhd"))
+	require.Equal(t, "gaps.vhd: 3 MiB given back, 6.02 MiB left\n", succeed(t, "compact", "gaps.vhd"))
+	require.Equal(t, "gaps.vhd: 6.02 MiB, and nothing to give back\n", succeed(t, "compact", "gaps.vhd"))
+}
+
 func TestCompactCanBeQuiet(t *testing.T) {
 	enter(t)
 	putLoose(t)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -14,53 +15,94 @@ type makeFlags struct {
 	diskType  typeValue
 	parent    string
 	blockSize sizeValue
+	creator   creatorValue
 }
 
 // createFlags are the flags of create.
 type createFlags struct {
 	workFlags
 	makeFlags
+	subformat subformatValue
 }
 
 func createCommand(a *app) *cobra.Command {
 	var m createFlags
 	cmd := &cobra.Command{
-		Use:   "create [-s SIZE] [-t TYPE] [-b PARENT] [--block-size SIZE] [--output human|json] [-q] FILE",
+		Use:   "create [-t TYPE] [-b PARENT] [--block-size SIZE] [--creator NAME] [--output human|json] [-q] FILE [SIZE]",
 		Short: "Make an image",
 		Long: `Make an image that reads as zeros or, with -b, as its parent does.
 
 A dynamic image grows as it is written. A fixed one has its whole size from the
 start. A differencing one holds what changes since its parent, whose size it has
-unless -s says otherwise; the parent must not be written any more.`,
-		Example: `  vhd create -s 40G base.vhd
+unless SIZE says otherwise; the parent must not be written any more.
+
+SIZE is a number of bytes, or one with K, M, G or T behind it.
+
+` + creatorHelp + `, or as of
+qemu-img -o force_size.`,
+		Example: `  vhd create base.vhd 40G
   vhd create -b base.vhd alice.vhd`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 2 && m.size == 0 {
-				if _, err := parseSize(args[1]); err == nil {
-					return usageErrorf("the size goes before the file: -s %s %s", args[1], args[0])
-				}
-			}
-			return files("FILE")(cmd, args)
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := m.check(); err != nil {
-				return err
-			}
-			c, err := createFile(a, &m, args[0])
-			if err != nil {
-				return err
-			}
-			return m.print(cmd.OutOrStdout(), c, c.String())
-		},
-		SuggestFor:            []string{"new"},
+		Args: func(cmd *cobra.Command, args []string) error { return m.take(cmd, args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return runCreate(cmd, a, &m, args[0]) },
+
+		Aliases:               []string{"new"},
 		DisableFlagsInUseLine: true,
+		ValidArgsFunction:     inOrder(anImage),
 	}
 	m.addOutput(cmd)
-	cmd.Flags().VarP(&m.size, "size", "s", "of the disk: bytes, or with K, M, G or T behind the number")
+	cmd.Flags().VarP(&m.size, "size", "s", "the same as SIZE behind FILE")
 	cmd.Flags().VarP(&m.diskType, "type", "t", "fixed, dynamic or differencing (dynamic, with -b differencing)")
 	cmd.Flags().StringVarP(&m.parent, "backing", "b", "", "make a differencing image on top of `PARENT`")
 	cmd.Flags().Var(&m.blockSize, "block-size", "what an image grows by, a power of two (2M)")
+	m.creator.add(cmd, creatorVHD)
+	m.subformat.add(cmd)
+	addFormat(cmd)
+	addBackingFormat(cmd)
 	return cmd
+}
+
+func runCreate(cmd *cobra.Command, a *app, m *createFlags, name string) error {
+	if err := m.check(); err != nil {
+		return err
+	}
+	if !cmd.Flags().Changed(formatFlag) {
+		if err := mustBeNameOfVHD(name); err != nil {
+			return err
+		}
+	}
+	c, err := createFile(a, m, name)
+	if err != nil {
+		return err
+	}
+	return m.print(cmd.OutOrStdout(), c, c.String())
+}
+
+// take takes the arguments, and what -o says.
+func (m *createFlags) take(cmd *cobra.Command, args []string) error {
+	if finer := m.subformat.diskType; finer != 0 {
+		if m.diskType != 0 && m.diskType != finer {
+			return usageErrorf("-t %s and -o %s are two types: leave out one", &m.diskType, &m.subformat)
+		}
+		m.diskType = finer
+	}
+	if m.subformat.forceSize {
+		m.creator = cmp.Or(m.creator, creatorWindows)
+	}
+	switch {
+	case len(args) < 2:
+		return files("FILE")(cmd, args)
+	case len(args) > 2:
+		return files("FILE", "SIZE")(cmd, args)
+	case m.size != 0:
+		return usageErrorf("the size is told twice, as -s %s and as %s: leave out one", &m.size, args[1])
+	}
+	if err := m.size.Set(args[1]); err != nil {
+		if _, err := parseSize(args[0]); err == nil {
+			return usageError{swapped("the size goes behind the file", args[0], args[1])}
+		}
+		return usageErrorf("SIZE is %q: %w", args[1], err)
+	}
+	return files("FILE")(cmd, args[:1])
 }
 
 // check is what is wrong with the flags together.
@@ -72,19 +114,36 @@ func (m *makeFlags) check() error {
 	case m.parent == "" && diskType == vhd.Differencing:
 		return usageErrorf("a differencing image needs a parent: -b PARENT")
 	case m.parent == "" && m.size == 0:
-		return usageErrorf("the size is missing, or 0: -s SIZE, such as -s 40G")
+		return usageErrorf("the size is missing, or 0: say it behind FILE, such as 40G")
 	}
-	if diskType != vhd.Fixed && m.size > vhd.MaxDynamicSize {
-		return usageErrorf("a dynamic or differencing image has at most 2040G: make it smaller, or with -t fixed")
+	return checkSize(m.size, m.blockSize, cmp.Or(diskType, vhd.Dynamic))
+}
+
+// options are what the flags ask for.
+func (m *makeFlags) options() vhd.CreateOptions {
+	return vhd.CreateOptions{
+		Type: vhd.DiskType(m.diskType), Size: int64(m.size), Parent: m.parent, BlockSize: int64(m.blockSize),
+		Creator: m.creator.application(),
 	}
-	return checkUnits(m.size, m.blockSize, diskType)
+}
+
+// tooLargeForBlocks is what is wrong with a disk of more than vhd.MaxDynamicSize in an image with blocks.
+const tooLargeForBlocks = "a dynamic or differencing image has at most 2040G"
+
+// checkSize is what is wrong with the size of a new image; of no type: of raw content.
+func checkSize(size, blockSize sizeValue, diskType vhd.DiskType) error {
+	if diskType != 0 && diskType != vhd.Fixed && size > vhd.MaxDynamicSize {
+		return usageErrorf("%s: make it smaller, or fixed", tooLargeForBlocks)
+	}
+	return checkUnits(size, blockSize, diskType)
 }
 
 // checkUnits is what is wrong with sizes that an image can't have.
 func checkUnits(size, blockSize sizeValue, diskType vhd.DiskType) error {
 	switch b := blockSize; {
 	case size%vhd.SectorSize != 0:
-		return usageErrorf("the size of a disk is a multiple of 512 bytes: -s %d", (size/vhd.SectorSize+1)*vhd.SectorSize)
+		return usageErrorf("the size of a disk is a multiple of 512 bytes: %d, or with a unit, such as %dG",
+			(size/vhd.SectorSize+1)*vhd.SectorSize, min(size, 40))
 	case b == 0:
 	case diskType == vhd.Fixed:
 		return usageErrorf("a fixed image has no blocks: leave out --block-size")
@@ -103,11 +162,11 @@ type created struct {
 }
 
 func createFile(a *app, m *createFlags, name string) (c created, err error) {
-	d, err := vhd.Create(name, vhd.CreateOptions{
-		Options: a.options(), Type: vhd.DiskType(m.diskType), Size: int64(m.size), Parent: m.parent, BlockSize: int64(m.blockSize),
-	})
+	opts := m.options()
+	opts.Options = a.options()
+	d, err := vhd.Create(name, opts)
 	if err != nil {
-		return c, adviseFormat(m.parent, err)
+		return c, adviseNew(name, adviseFormat(m.parent, err))
 	}
 	chain := d.Chain()
 	c = created{outcome: m.outcomeOf(name), DiskType: chain[0].Footer().Type.String(), Size: d.Size()}

@@ -54,7 +54,7 @@ func TestCreateDoesNotReplaceAFile(t *testing.T) {
 func TestCreateNeedsAParentThatIsAVHD(t *testing.T) {
 	enter(t)
 	writeFile(t, "base.raw", make([]byte, 4096))
-	require.Equal(t, "vhd: none.vhd: no such file or directory\n", refuse(t, "create", "-b", "none.vhd", "x.vhd"))
+	require.Equal(t, "vhd: none.vhd: no such file or directory\nhint: vhd ls . shows the images there\n", refuse(t, "create", "-b", "none.vhd", "x.vhd"))
 	require.Equal(t, `vhd: base.raw: footer: cookie at offset 3584: not a valid VHD: got "\x00\x00\x00\x00\x00\x00\x00\x00", want "conectix"
 hint: if it is the raw content of a disk: vhd import base.raw NEW.vhd makes an image of it
 `, refuse(t, "create", "-b", "base.raw", "x.vhd"))

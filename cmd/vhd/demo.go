@@ -39,6 +39,7 @@ temporary directory and removed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runDemo(cmd.Context(), args, cmd.OutOrStdout())
 		},
+		ValidArgsFunction:     inOrder(aDirectory),
 		DisableFlagsInUseLine: true,
 	}
 }
@@ -100,7 +101,7 @@ func demoDir(args []string) (dir string, cleanUp func() error, err error) {
 	}
 	dir = args[0]
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		return "", nil, fmt.Errorf("%s: it is no directory", dir)
+		return "", nil, hintedError{fmt.Errorf("%s: it is no directory", dir), "give the demo a directory of its own, which need not be there yet: vhd demo DIR"}
 	}
 	for _, disk := range demoDisks {
 		name := filepath.Join(dir, disk.file)

@@ -69,7 +69,7 @@ func TestTheDemoReplacesNothing(t *testing.T) {
 	writeFile(t, "play/bob.vhd", []byte("precious"))
 	writeFile(t, "file", nil)
 	require.Equal(t, "vhd: play/bob.vhd: file already exists\nhint: "+hintExists+"\n", refuse(t, "demo", "play"))
-	require.Equal(t, "vhd: file: it is no directory\n", refuse(t, "demo", "file"))
+	require.Equal(t, "vhd: file: it is no directory\nhint: give the demo a directory of its own, which need not be there yet: vhd demo DIR\n", refuse(t, "demo", "file"))
 	require.Equal(t, []string{"bob.vhd"}, filesIn(t, "play"))
 	require.Equal(t, "precious", string(readFile(t, "play/bob.vhd")))
 }
@@ -79,8 +79,8 @@ func TestADemoThatIsInterruptedLeavesNothing(t *testing.T) {
 	require.NoError(t, os.Mkdir("there", 0o755))
 	for _, dir := range []string{"new", "there"} {
 		a := interrupted(t, "demo", dir)
-		require.Equal(t, exitError, a.code)
-		require.Equal(t, "vhd: "+dir+": interrupted: nothing was made\n", a.stderr)
+		require.Equal(t, exitInterrupted, a.code)
+		require.Equal(t, "vhd: "+dir+": interrupted: nothing was made\nhint: to take it up again: vhd demo "+dir+"\n", a.stderr)
 	}
 	require.Equal(t, []string{"there"}, filesIn(t, "."))
 	require.Empty(t, filesIn(t, "there"))

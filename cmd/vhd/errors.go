@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,22 @@ func orInterrupted(name string, err error, left string) error {
 		}
 		return errors.Join(told...)
 	}
-	return fmt.Errorf("%s: interrupted: %s", name, left)
+	return interruptedError{name, left}
+}
+
+// interruptedError is that the user ended the work on a file: how things stand, and what is left to
+// do.
+type interruptedError struct{ name, left string }
+
+func (e interruptedError) Error() string { return e.name + ": interrupted: " + e.left }
+
+// takeUpAgain stands in front of the command line that goes on with what was interrupted.
+const takeUpAgain = "to take it up again: "
+
+// isInterrupted says whether err is one, or holds one.
+func isInterrupted(err error) bool {
+	_, is := errors.AsType[interruptedError](err)
+	return is
 }
 
 // exitCodeError ends the command with a code, after all has been said.
@@ -79,21 +95,29 @@ func report(stderr io.Writer, cmd *cobra.Command, err error) int {
 		if usage.err != nil {
 			reportUsage(stderr, cmd, usage.err)
 		}
-		if cmd.Name() == "check" || cmd.Name() == "repair" { // whose 2 is of an image
-			return exitNotChecked
-		}
-		return exitUsage
+		return cmp.Or(exitFailed[cmd.Name()], exitUsage)
 	}
 	reportError(stderr, cmd, err)
-	return exitError
+	if isInterrupted(err) {
+		return exitInterrupted
+	}
+	return cmp.Or(exitFailed[cmd.Name()], exitError)
 }
+
+// exitFailed are the exit codes of verbs whose others speak of images: for all that
+// keeps them from that, and a command line that can't be understood too.
+var exitFailed = map[string]int{"check": exitNotChecked, "repair": exitNotChecked, "compare": exitNotCompared}
 
 // reportError tells the user what is wrong, and what can be done.
 func reportError(stderr io.Writer, cmd *cobra.Command, err error) {
 	for _, line := range explain(err) {
 		fmt.Fprintln(stderr, printable(line))
 	}
-	if h := hint(err, cmd.Flag("root").Value.String()); h != "" {
+	h := hint(cmd.Context(), err, cmd.Flag("root").Value.String())
+	if h == "" && isInterrupted(err) {
+		h = takeUpAgain + typed(wordsTyped(cmd))
+	}
+	if h != "" {
 		fmt.Fprintln(stderr, printable("hint: "+h))
 	}
 }
@@ -104,7 +128,11 @@ func reportUsage(stderr io.Writer, cmd *cobra.Command, err error) {
 	if !cmd.HasParent() {
 		use = "vhd COMMAND"
 	}
-	fmt.Fprintf(stderr, "usage: %s\nhint: %s --help tells more\n", use, cmd.CommandPath())
+	help := cmd.CommandPath() + " --help tells more"
+	if line := correctedLine(cmd, err); line != "" {
+		help = printable(line) + "; " + help
+	}
+	fmt.Fprintf(stderr, "usage: %s\nhint: %s\n", use, help)
 }
 
 // explain is an error in lines: what is wrong, and for a lost parent every name

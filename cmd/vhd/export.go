@@ -1,13 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,26 +18,33 @@ import (
 // exportFlags say as what an image is exported.
 type exportFlags struct {
 	workFlags
-	diskType exportValue
-	base     int
-	azure    bool
+	formFlags
+	creator creatorValue
+	backing string // of a differencing image: which one of the chain becomes its parent; empty: as base says
 }
 
 func exportCommand(a *app) *cobra.Command {
 	var e exportFlags
 	cmd := &cobra.Command{
-		Use:     "export [-O TYPE] [--base N] [--azure] [--dry-run] [--output human|json] [-p] [-q] FILE OUT",
-		Aliases: []string{"convert"},
-		Short:   "Copy what an image reads as to a raw file or a new image",
+		Use:   "export [-O TYPE] [--base N] [--azure] [--creator NAME] [--dry-run] [--output human|json] [-p] [-q] FILE OUT",
+		Short: "Copy what an image reads as to a raw file or a new image",
 		Long: `Copy what an image and its parents read as to a raw file, which is the disk's
 bytes and nothing else, or to a new image. What is zeros takes no space, where
-the file system has holes. vhd convert is the same command.
+the file system has holes.
 
 A differencing image holds only what changed since the image that becomes its
-parent. That is looked for in the directory of OUT first, and then where it is.
+parent. It records where that is, also from where OUT is: both can be moved
+together.
+
+` + creatorHelp + `, which goes
+without saying for --azure, and for vhd convert.
 
 OUT appears when it is whole. A raw file replaces one of that name, and never a
-VHD image. A new image replaces nothing.`,
+VHD image. A new image replaces nothing. - is standard output, which gets either
+in one pass.
+
+A raw file is not called as images are, x.vhd for one, unless -O raw says that
+it is one.`,
 		Example: `  vhd export alice.vhd alice.raw
   vhd export -O dynamic alice.vhd flat.vhd
   vhd export -O differencing --base 2 alice.vhd changes.vhd
@@ -47,36 +55,30 @@ VHD image. A new image replaces nothing.`,
 			if err != nil {
 				return err
 			}
-			c, err := exportFile(cmd.Context(), a, &e, opts, args[0], args[1], cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			return e.print(cmd.OutOrStdout(), c, c.String())
+			return runExport(cmd, a, &e, opts, args[0], args[1])
 		},
-		SuggestFor:            []string{"copy"},
+		SuggestFor:            []string{"copy", "clone"},
+		ValidArgsFunction:     inOrder(anImage, aFile),
 		DisableFlagsInUseLine: true,
 	}
-	e.add(cmd)
-	cmd.Flags().VarP(&e.diskType, "type", "O", "raw, fixed, dynamic or differencing (raw)")
-	cmd.Flags().IntVar(&e.base, "base", 0, "parent of a differencing image: `N` levels above FILE (1)")
-	cmd.Flags().BoolVar(&e.azure, "azure", false, "a fixed image of whole MiB, and at least 20 of them")
+	e.workFlags.add(cmd)
+	e.formFlags.add(cmd)
+	e.creator.add(cmd, creatorVHD+", for Azure "+creatorWindows)
 	return cmd
 }
 
-// options are what the flags ask for.
-func (e *exportFlags) options() (vhd.ExportOptions, error) {
-	opts := vhd.ExportOptions{Type: vhd.DiskType(e.diskType), Base: e.base, Azure: e.azure}
-	switch {
-	case e.azure && opts.Type != 0 && opts.Type != vhd.Fixed:
-		return opts, usageErrorf("Azure takes fixed images: leave out -O or --azure")
-	case e.base < 0:
-		return opts, usageErrorf("--base counts from 1, which is the parent of FILE")
-	case e.base != 0 && opts.Type != vhd.Differencing:
-		return opts, usageErrorf("only a differencing image has a parent: add -O differencing, or leave out --base")
-	case opts.Type == vhd.Differencing:
-		opts.Base = max(opts.Base, 1)
+func runExport(cmd *cobra.Command, a *app, e *exportFlags, opts vhd.ExportOptions, name, out string) error {
+	if opts.Creator = e.creator.application(); opts.Creator != "" && opts.Type == 0 && !opts.Azure {
+		return usageErrorf("raw content names no creator: add -O, or leave out --creator")
 	}
-	return opts, nil
+	if out == toStdout && !e.dryRun {
+		return e.stream(cmd, a, opts, name)
+	}
+	c, err := exportFile(cmd, a, e, opts, name, out)
+	if err != nil {
+		return err
+	}
+	return e.print(cmd.OutOrStdout(), c, c.String())
 }
 
 // copied is what became of a copy of a disk, or would.
@@ -94,36 +96,77 @@ func (e *exportFlags) copyTo(name, source string, d *vhd.Disk, opts vhd.ExportOp
 	case opts.Azure:
 		c.DiskType = vhd.Fixed.String()
 	case opts.Type == 0:
-		c.Format = "raw"
+		c.Format = formatRaw
 	default:
 		c.DiskType = opts.Type.String()
 	}
 	return c
 }
 
-func exportFile(ctx context.Context, a *app, e *exportFlags, opts vhd.ExportOptions, name, out string, stderr io.Writer) (c copied, err error) {
+// open opens the image that is to be copied, and finds the level of the parent to be.
+func (e *exportFlags) open(a *app, name string, opts *vhd.ExportOptions) (*vhd.Disk, error) {
 	d, err := a.open(name)
+	if err != nil || opts.Type != vhd.Differencing {
+		return d, err
+	}
+	if opts.Base, err = e.parentLevel(d, opts.Base); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// parentLevel is the index in the chain of the image that becomes the parent.
+func (e *exportFlags) parentLevel(d *vhd.Disk, base int) (int, error) {
+	flag, called := "-B", e.backing
+	if called == "" {
+		flag, called = "--base", strconv.Itoa(base)
+	}
+	if len(d.Chain()) == 1 {
+		name := d.Chain()[0].Name()
+		return 0, hintedError{fmt.Errorf("%s: it has no parent, which a differencing image needs", name),
+			"a dynamic one needs none: -O dynamic"}
+	}
+	n, err := level(d, called)
+	if err == nil && n == 0 {
+		err = hintedError{errors.New("it is what is copied, and no parent of that"), "the chain is " + strings.Join(chainNames(d), ", ")}
+	}
+	if err != nil {
+		return 0, inOption(flag, called, err)
+	}
+	return n, nil
+}
+
+// target is the file that is to be made, and how it gets its name.
+func (e *exportFlags) target(verb string, d *vhd.Disk, c *copied) (target string, place func(temp, target string) error, err error) {
+	out := c.Filename
+	if c.DiskType != "" {
+		return out, moveNew, cmp.Or(e.mustBeNameOfForm(out), inFile(out, mustNotExist(out)))
+	}
+	target, err = rawTarget(d, out)
+	if err == nil && e.form == "" {
+		err = mustNotBeNameOfImage(verb, c.Source, out)
+	}
+	return target, os.Rename, err
+}
+
+func exportFile(cmd *cobra.Command, a *app, e *exportFlags, opts vhd.ExportOptions, name, out string) (c copied, err error) {
+	d, err := e.open(a, name, &opts)
 	if err != nil {
 		return c, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	c = e.copyTo(out, name, d, opts)
-	target, place := out, moveNew
-	if c.DiskType == "" {
-		target, err = rawTarget(d, out)
-		place = os.Rename
-	} else {
-		err = inFile(out, mustNotExist(out))
-	}
+	target, place, err := e.target(cmd.Name(), d, &c)
 	if err != nil {
-		return c, err
+		return c, adviseNew(out, err)
 	}
-	progress, end := e.progressOf(stderr, "export")
+	progress, end := e.progressOf(cmd.ErrOrStderr(), "export")
 	defer end()
-	opts.Progress = progress
+	opts.Progress, opts.Name = progress, out
+	ctx := cmd.Context()
 	if e.dryRun {
 		if err := mustBeDirectory(filepath.Dir(target)); err != nil {
-			return c, inFile(out, err)
+			return c, adviseNew(out, inFile(out, err))
 		}
 		if c.Bytes, err = d.ExportSize(ctx, opts); err == nil {
 			err = ctx.Err()
@@ -135,6 +178,29 @@ func exportFile(ctx context.Context, a *app, e *exportFlags, opts vhd.ExportOpti
 		c.Size = c.Bytes - vhd.SectorSize // Azure's are larger
 	}
 	return c, e.orInterrupted(out, err, "nothing was made")
+}
+
+// stream writes what the image is exported as to standard output, from first to last. Nothing
+// else is printed there.
+func (e *exportFlags) stream(cmd *cobra.Command, a *app, opts vhd.ExportOptions, name string) (err error) {
+	stdout := cmd.OutOrStdout()
+	switch {
+	case e.output == outputJSON:
+		return usageErrorf("the content and JSON can not both go to standard output: name a file")
+	case showsText(stdout):
+		return hintedError{inFile(standardOutput, errors.New("it is a terminal, which can not show a disk")),
+			"name a file, or the command that takes it: " + typed(wordsTyped(cmd)) + " | COMMAND"}
+	}
+	d, err := e.open(a, name, &opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	progress, end := e.progressOf(cmd.ErrOrStderr(), "export")
+	defer end()
+	opts.Progress = progress
+	_, err = d.Export(cmd.Context(), stdout, opts)
+	return e.orInterrupted(standardOutput, inRaw(standardOutput, err), "what was written is not all")
 }
 
 // String is all in a sentence.
@@ -149,74 +215,43 @@ func (c copied) String() string {
 // rawTarget is the name of the raw file to be made or replaced, with symbolic links
 // followed.
 func rawTarget(d *vhd.Disk, out string) (string, error) {
-	info, err := os.Stat(out)
-	if errors.Is(err, fs.ErrNotExist) {
-		return out, nil
-	}
-	if err != nil {
-		return "", inFile(out, err)
-	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s: it is no regular file, and only such can be replaced", out)
-	}
 	for _, img := range d.Chain() {
-		if member, err := os.Stat(img.Name()); err == nil && os.SameFile(member, info) {
+		if isSameFile(img.Name(), out) {
 			err := fmt.Errorf("%s: it is one of the images that are to be copied", out)
 			return "", hintedError{err, "give the raw file another name"}
 		}
 	}
-	if isVHD(out) {
-		return "", hintedError{fmt.Errorf("%s: it is a VHD image, which a raw file would replace", out), hintExists}
-	}
-	target, err := filepath.EvalSymlinks(out)
-	return target, inFile(out, err)
+	return replaceable(out, "a raw file")
 }
 
-// isVHD says whether a file is a VHD image, whatever it is called.
+// isVHD says whether a file is a VHD image, whatever it is called, also a damaged one.
 func isVHD(name string) bool {
 	d, err := vhd.Open(name, &vhd.Options{NoParents: true, Lock: vhd.LockNone})
-	if err != nil {
-		return errors.Is(err, vhd.ErrCorrupt)
+	switch {
+	case err == nil:
+		_ = d.Close() // read-only
+		return true
+	case lacksFooter(err):
+		start, _ := startOf(name)
+		return startsAsVHD(start) || hasHeader(start)
 	}
-	_ = d.Close() // read-only
-	return true
-}
-
-// createLike makes the file temp, to take target's place: nobody may read it who
-// may not read what is there.
-func createLike(temp, target string) (*os.File, error) {
-	const newFile = 0o666
-	old, err := os.Stat(target)
-	if err != nil {
-		return os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, newFile)
-	}
-	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, old.Mode().Perm()&newFile|0o200)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Chmod(old.Mode().Perm()); err != nil {
-		return nil, errors.Join(err, f.Close(), os.Remove(temp))
-	}
-	return f, nil
+	return true // something is wrong with it
 }
 
 // writeExport makes a file of what the disk is exported as, to which place gives its
 // name in the end, and returns its size.
 func writeExport(ctx context.Context, d *vhd.Disk, opts vhd.ExportOptions, target string, place func(temp, target string) error) (n int64, err error) {
-	temp := unfinishedName(target)
-	f, err := createLike(temp, target)
-	if err != nil {
-		return 0, inFile(target, err)
-	}
 	opts.Sync = true
-	n, err = d.Export(ctx, f, opts)
-	err = errors.Join(inRaw(target, err), f.Close())
-	if err == nil {
-		err = inFile(target, place(temp, target))
-	}
+	perm, err := permOf(chainNames(d)...)
 	if err != nil {
-		return 0, errors.Join(err, os.Remove(temp))
+		return 0, err
 	}
-	syncDirOf(target)
+	err = makeFile(target, perm, place, func(f *os.File) error {
+		n, err = d.Export(ctx, f, opts)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
 	return n, nil
 }

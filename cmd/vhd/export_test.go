@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -109,12 +110,61 @@ func TestExportReplacesNoImage(t *testing.T) {
 		"leaf.vhd":  "vhd: leaf.vhd: it is one of the images that are to be copied\nhint: give the raw file another name\n",
 		"same.raw":  "vhd: same.raw: it is one of the images that are to be copied\nhint: give the raw file another name\n",
 		"other.raw": "vhd: other.raw: it is a VHD image, which a raw file would replace\nhint: " + hintExists + "\n",
-		".":         "vhd: .: it is no regular file, and only such can be replaced\n",
+		".":         "vhd: .: it is a directory\nhint: give the new file a name in it, such as NEW\n",
 	} {
 		require.Equal(t, want, refuse(t, "export", "leaf.vhd", name))
 	}
 	require.Equal(t, before, sumOf(t, "base.vhd"))
 	require.Equal(t, []string{"base.vhd", "leaf.vhd", "other.raw", "same.raw"}, filesIn(t, "."))
+}
+
+func TestRawContentIsNotCalledAsImagesAreUnlessToldTo(t *testing.T) {
+	enter(t)
+	testChain(t)
+	for _, c := range []struct{ verb, out, image string }{
+		{"export", "x.vhd", "x.vhd"}, {"convert", "x.VHD", "x.VHD"}, {"export", "x.avhd", "x.avhd"}, {"export", "x.avhdx", "x.vhd"},
+		{"export", "x.vhdx", "x.vhd"}, {"convert", "x.qcow2", "x.vhd"}, {"convert", "x.vmdk", "x.vhd"}, {"export", "x.vdi", "x.vhd"},
+	} {
+		want := "vhd: " + c.out + ": raw content would be called as an image is\nhint: to make an image: vhd " + c.verb + " -O dynamic leaf.vhd " + c.image +
+			"; if raw content is meant: vhd " + c.verb + " -O raw leaf.vhd " + c.out + "\n"
+		require.Equal(t, want, refuse(t, c.verb, "leaf.vhd", c.out))
+		require.Equal(t, want, refuse(t, c.verb, "--dry-run", "leaf.vhd", c.out))
+	}
+	require.Equal(t, []string{"base.vhd", "leaf.vhd"}, filesIn(t, "."))
+	want := export(t, "leaf.vhd")
+	succeed(t, "export", "-O", "raw", "leaf.vhd", "x.vhd")
+	require.Equal(t, want, readFile(t, "x.vhd"))
+}
+
+func TestExportWritesToStandardOutput(t *testing.T) {
+	enter(t)
+	leaf, base := testChain(t)
+	want := leaf.Content(t, base.Content(t, nil))
+	for _, line := range []string{"export leaf.vhd -", "convert leaf.vhd -", "export -q -O raw leaf.vhd -"} {
+		require.Equal(t, string(want), succeed(t, strings.Fields(line)...), line)
+	}
+	writeFile(t, "piped.vhd", []byte(succeed(t, "export", "-O", "dynamic", "leaf.vhd", "-")))
+	require.Equal(t, want, vhdtest.SevenZip.Content(t, "piped.vhd"))
+	require.Equal(t, "-: would be raw content of leaf.vhd, 4 MiB\n", succeed(t, "export", "--dry-run", "leaf.vhd", "-"))
+	require.Equal(t, []string{"base.vhd", "leaf.vhd", "piped.vhd"}, filesIn(t, "."))
+	requireInterrupted(t, "standard output: interrupted: what was written is not all", "export", "leaf.vhd", "-")
+
+	a := command(t, "export", "--output", "json", "leaf.vhd", "-")
+	require.Equal(t, exitUsage, a.code)
+	require.Contains(t, a.stderr, "vhd export: the content and JSON can not both go to standard output: name a file\n")
+	writeFile(t, "in.raw", want)
+	require.Equal(t, exitUsage, command(t, "convert", "-f", "raw", "-O", "vpc", "in.raw", "-").code)
+}
+
+func TestAnExportToAFileOnStandardOutputHasHoles(t *testing.T) {
+	enter(t)
+	testChain(t)
+	f, err := os.Create("out.raw")
+	require.NoError(t, err)
+	var stderr bytes.Buffer
+	require.Equal(t, exitOK, run([]string{"export", "leaf.vhd", "-"}, strings.NewReader(""), f, &stderr), &stderr)
+	require.NoError(t, f.Close())
+	require.Equal(t, export(t, "leaf.vhd"), readFile(t, "out.raw"))
 }
 
 func TestAnExportThatFailsLeavesNothing(t *testing.T) {
@@ -123,9 +173,9 @@ func TestAnExportThatFailsLeavesNothing(t *testing.T) {
 	vhdtest.EditEntry(t, image, 1, 1<<20)
 	writeFile(t, "bad.vhd", image)
 	require.Equal(t, "vhd: bad.vhd: BAT: entry 1 at offset 1540: corrupt: got sector 1048576, "+
-		"want a block in front of the file's end at sector 4101\nhint: "+hintDamaged+"\n", refuse(t, "export", "bad.vhd", "out.raw"))
+		"want a block in front of the file's end at sector 4101\nhint: "+hintOfDamage("bad.vhd")+"\n", refuse(t, "export", "bad.vhd", "out.raw"))
 	require.Equal(t, []string{"bad.vhd"}, filesIn(t, "."))
-	require.Equal(t, "vhd: none/out.raw: no such file or directory\n", refuse(t, "export", writeBase(t), "none/out.raw"))
+	require.Equal(t, "vhd: none/out.raw: there is no directory none\nhint: mkdir -p none\n", refuse(t, "export", writeBase(t), "none/out.raw"))
 }
 
 func writeBase(t *testing.T) string {
@@ -138,7 +188,7 @@ func TestAnExportThatIsInterruptedLeavesNothing(t *testing.T) {
 	enter(t)
 	testChain(t)
 	writeFile(t, "out.raw", []byte("old"))
-	require.Equal(t, answer{exitError, "", "vhd: out.raw: interrupted: nothing was made\n"}, interrupted(t, "export", "leaf.vhd", "out.raw"))
+	requireInterrupted(t, "out.raw: interrupted: nothing was made", "export", "leaf.vhd", "out.raw")
 	require.Equal(t, []string{"base.vhd", "leaf.vhd", "out.raw"}, filesIn(t, "."))
 	require.Equal(t, "old", string(readFile(t, "out.raw")))
 }
@@ -216,7 +266,13 @@ func TestAnExportedDeltaElsewhereFindsItsParent(t *testing.T) {
 	leaf, base := testChain(t)
 	require.NoError(t, os.Mkdir("other", 0o755))
 	succeed(t, "export", "-O", "differencing", "leaf.vhd", "other/delta.vhd")
-	require.Equal(t, leaf.Content(t, base.Content(t, nil)), export(t, "other/delta.vhd"))
+	want := leaf.Content(t, base.Content(t, nil))
+	require.Equal(t, want, export(t, "other/delta.vhd"))
+
+	require.NoError(t, os.Mkdir("moved", 0o755)) // where the absolute path leads nowhere
+	require.NoError(t, os.Rename("base.vhd", "moved/base.vhd"))
+	require.NoError(t, os.Rename("other", "moved/other"))
+	require.Equal(t, want, export(t, "moved/other/delta.vhd"))
 }
 
 func TestANewImageReplacesNothing(t *testing.T) {
@@ -227,10 +283,27 @@ func TestANewImageReplacesNothing(t *testing.T) {
 		require.Equal(t, "vhd: "+name+": file already exists\nhint: "+hintExists+"\n", refuse(t, "export", "-O", "fixed", "leaf.vhd", name))
 	}
 	require.Equal(t, "precious", string(readFile(t, "x.vhd")))
-	require.Equal(t, "vhd: leaf.vhd: invalid argument: base 2 in a chain of 2 images, want a parent from 1 to 1\n",
+	require.Equal(t, "vhd: --base 2: no image of the chain is called so\nhint: the chain is leaf.vhd, base.vhd\n",
 		refuse(t, "export", "-O", "differencing", "--base", "2", "leaf.vhd", "new.vhd"))
-	require.Equal(t, "vhd: base.vhd: invalid argument: a differencing disk of one that has no parent\n",
+	require.Equal(t, "vhd: base.vhd: it has no parent, which a differencing image needs\nhint: a dynamic one needs none: -O dynamic\n",
 		refuse(t, "export", "-O", "differencing", "base.vhd", "new.vhd"))
-	require.Equal(t, answer{exitError, "", "vhd: new.vhd: interrupted: nothing was made\n"}, interrupted(t, "export", "-O", "dynamic", "leaf.vhd", "new.vhd"))
+	requireInterrupted(t, "new.vhd: interrupted: nothing was made", "export", "-O", "dynamic", "leaf.vhd", "new.vhd")
 	require.Equal(t, []string{"base.vhd", "leaf.vhd", "x.vhd"}, filesIn(t, "."))
+}
+
+// What is damaged may be all that is left of a disk.
+func TestNothingReplacesADamagedImageOrTakesItForRawContent(t *testing.T) {
+	enter(t)
+	testChain(t)
+	image := testBase().Build(t)
+	clear(image[:512])
+	clear(image[len(image)-512:])
+	writeFile(t, "bad.vhd", image)
+	writeFile(t, "x.qcow2", append([]byte("QFI\xfb"), make([]byte, 4096)...))
+	require.Equal(t, "vhd: bad.vhd: it is a VHD image, which a raw file would replace\nhint: "+hintExists+"\n", refuse(t, "export", "leaf.vhd", "bad.vhd"))
+	require.Contains(t, refuse(t, "map", "--svg", "bad.vhd", "leaf.vhd"), "vhd: bad.vhd: it is a VHD image, which a picture would replace\n")
+	require.Contains(t, refuse(t, "import", "bad.vhd", "new.vhd"), "vhd: bad.vhd: it is a VHD image, not raw content\n")
+	require.Contains(t, refuse(t, "import", "x.qcow2", "new.vhd"), "vhd: x.qcow2: it is a qcow2 image, which vhd does not read\n")
+	require.Equal(t, image, readFile(t, "bad.vhd"))
+	require.NoFileExists(t, "new.vhd")
 }

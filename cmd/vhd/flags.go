@@ -15,15 +15,25 @@ import (
 // typeValue is a disk type as a flag. Its zero is none.
 type typeValue vhd.DiskType
 
+var diskTypes = []vhd.DiskType{vhd.Fixed, vhd.Dynamic, vhd.Differencing}
+
+// words are all that it can be.
+func (v *typeValue) words() (words []string) {
+	for _, t := range diskTypes {
+		words = append(words, t.String())
+	}
+	return words
+}
+
 // Set implements pflag.Value.
 func (v *typeValue) Set(s string) error {
-	for _, t := range []vhd.DiskType{vhd.Fixed, vhd.Dynamic, vhd.Differencing} {
+	for _, t := range diskTypes {
 		if strings.EqualFold(s, t.String()) {
 			*v = typeValue(t)
 			return nil
 		}
 	}
-	return errors.New("want fixed, dynamic or differencing")
+	return errors.New("want " + oneOf(v.words()))
 }
 
 // Type implements pflag.Value: it stands in the help.
@@ -36,26 +46,11 @@ func (v *typeValue) String() string {
 	return vhd.DiskType(*v).String()
 }
 
-// exportValue is what an image is exported as, as a flag. Its zero is raw
-// content.
-type exportValue vhd.DiskType
-
-// Set implements pflag.Value.
-func (v *exportValue) Set(s string) error {
-	if strings.EqualFold(s, "raw") {
-		*v = 0
-		return nil
-	}
-	if (*typeValue)(v).Set(s) != nil {
-		return errors.New("want raw, fixed, dynamic or differencing")
-	}
-	return nil
+// oneOf is two words or more as what a user can choose from.
+func oneOf(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
-
-// Type implements pflag.Value: it stands in the help.
-func (v *exportValue) Type() string { return "TYPE" }
-
-func (v *exportValue) String() string { return (*typeValue)(v).String() }
 
 // The forms of output.
 const (
@@ -66,10 +61,13 @@ const (
 // outputValue is a form of output as a flag.
 type outputValue string
 
+// words are all that it can be.
+func (v *outputValue) words() []string { return []string{outputHuman, outputJSON} }
+
 // Set implements pflag.Value.
 func (v *outputValue) Set(s string) error {
-	if !slices.Contains([]string{outputHuman, outputJSON}, s) {
-		return errors.New("want human or json")
+	if !slices.Contains(v.words(), s) {
+		return errors.New("want " + oneOf(v.words()))
 	}
 	*v = outputValue(s)
 	return nil
@@ -105,28 +103,37 @@ func (f *workFlags) addDryRun(cmd *cobra.Command) {
 
 // addOutput adds those of an operation that tells what it did.
 func (f *workFlags) addOutput(cmd *cobra.Command) {
+	f.addForm(cmd)
+	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
+}
+
+// addForm adds that of a verb of which the output is all that there is.
+func (f *workFlags) addForm(cmd *cobra.Command) {
 	f.output = outputHuman
 	cmd.Flags().Var(&f.output, "output", outputUsage)
-	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
 }
 
 // addProgress adds that of an operation that takes a while.
 func (f *workFlags) addProgress(cmd *cobra.Command) {
-	cmd.Flags().BoolVarP(&f.progress, "progress", "p", false, "tell on a terminal how far it is")
+	cmd.Flags().BoolVarP(&f.progress, "progress", "p", false, "tell on a terminal how far it is, from the start")
 }
 
 // progressOf is what is told of how far the work is, in bytes, and takes that away in
-// the end.
+// the end. What takes longer than a moment is told of on a terminal without asking.
 func (f *workFlags) progressOf(stderr io.Writer, verb string) (at func(done, total int64), end func()) {
 	return f.progressIn("", stderr, verb)
 }
 
 // progressIn is progressOf in other units than bytes.
 func (f *workFlags) progressIn(units string, stderr io.Writer, verb string) (at func(done, total int64), end func()) {
-	if !f.progress || f.quiet {
+	if f.quiet || !isTerminal(stderr) {
 		return nil, func() {}
 	}
-	p := newProgress(stderr, verb)
+	after := progressAfter
+	if f.progress {
+		after = 0
+	}
+	p := newProgress(stderr, verb, after)
 	p.units = units
 	return p.at, p.end
 }

@@ -79,13 +79,13 @@ func TestImportRefusesWhatIsNoRawContent(t *testing.T) {
 	writeFile(t, "empty.raw", nil)
 	writeFile(t, "in.raw", make([]byte, 512))
 	for _, c := range []struct{ from, to, want string }{
-		{"none.raw", "x.vhd", "vhd: none.raw: no such file or directory\n"},
+		{"none.raw", "x.vhd", "vhd: none.raw: no such file or directory\nhint: vhd ls . shows the images there\n"},
 		{"empty.raw", "x.vhd", "vhd: empty.raw: it is empty\n"},
-		{".", "x.vhd", "vhd: .: it is neither a file nor a disk\n"},
+		{".", "x.vhd", "vhd: .: it is a directory, and no image\nhint: vhd ls . shows the images in it\n"},
 		{"base.vhd", "x.vhd", "vhd: base.vhd: it is a VHD image, not raw content\nhint: make raw content of it first: vhd export base.vhd OUT.raw\n"},
 		{"in.raw", "base.vhd", "vhd: base.vhd: file already exists\nhint: " + hintExists + "\n"},
 		{"in.raw", "in.raw", "vhd: in.raw: file already exists\nhint: " + hintExists + "\n"},
-		{"in.raw", "none/x.vhd", "vhd: none/x.vhd: no such file or directory\n"},
+		{"in.raw", "none/x.vhd", "vhd: none/x.vhd: there is no directory none\nhint: mkdir -p none\n"},
 	} {
 		require.Equal(t, c.want, refuse(t, "import", c.from, c.to))
 	}
@@ -95,6 +95,6 @@ func TestImportRefusesWhatIsNoRawContent(t *testing.T) {
 func TestAnImportThatIsInterruptedLeavesNothing(t *testing.T) {
 	enter(t)
 	writeFile(t, "in.raw", rawContent())
-	require.Equal(t, answer{exitError, "", "vhd: x.vhd: interrupted: nothing was made\n"}, interrupted(t, "import", "in.raw", "x.vhd"))
+	requireInterrupted(t, "x.vhd: interrupted: nothing was made", "import", "in.raw", "x.vhd")
 	require.Equal(t, []string{"in.raw"}, filesIn(t, "."))
 }

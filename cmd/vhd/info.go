@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,14 +28,19 @@ With --chain, tell it of the image and all its parents, which must be there.`,
 		Args: files("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if wholeChain {
-				return runInfoChain(a, args[0], string(output), cmd.OutOrStdout())
+				return runInfoChain(cmd, a, args[0], string(output))
 			}
 			return runInfo(a, args[0], string(output), cmd.OutOrStdout())
 		},
+		Aliases:               []string{"get", "inspect"},
+		SuggestFor:            []string{"show", "query", "stat"},
 		DisableFlagsInUseLine: true,
 	}
 	cmd.Flags().Var(&output, "output", outputUsage)
 	cmd.Flags().BoolVar(&wholeChain, "chain", false, "tell of the parents too")
+	cmd.Flags().BoolVar(&wholeChain, "backing-chain", false, "the same, as qemu-img has it")
+	addFormat(cmd)
+	a.addForceShare(cmd)
 	return cmd
 }
 
@@ -57,23 +63,12 @@ func runInfo(a *app, name, output string, stdout io.Writer) (err error) {
 	return printInfo(stdout, info)
 }
 
-func runInfoChain(a *app, name, output string, stdout io.Writer) (err error) {
-	d, _, err := openToLook(name, a.options())
+func runInfoChain(cmd *cobra.Command, a *app, name, output string) error {
+	infos, err := describeChain(cmd.Context(), a, name, cmd.ErrOrStderr())
 	if err != nil {
-		return err
+		return orInterrupted(name, err, "nothing was told")
 	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	var infos []imageInfo
-	for depth, img := range d.Chain() {
-		info, err := describe(img, isInUse(img.Name()))
-		if err != nil {
-			return err
-		}
-		if depth > 0 {
-			infos[depth-1].FullBackingFilename = img.Name()
-		}
-		infos = append(infos, info)
-	}
+	stdout := cmd.OutOrStdout()
 	if output == outputJSON {
 		return printJSON(stdout, infos)
 	}
@@ -86,6 +81,34 @@ func runInfoChain(a *app, name, output string, stdout io.Writer) (err error) {
 		}
 	}
 	return nil
+}
+
+// describeChain tells what is known of an image and its parents.
+func describeChain(ctx context.Context, a *app, name string, stderr io.Writer) (infos []imageInfo, err error) {
+	d, _, err := openToLook(name, a.options())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	var none workFlags // info has no -p: only what takes longer than a moment is told
+	progress, end := none.progressIn("images", stderr, "info")
+	defer end()
+	for depth, img := range d.Chain() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		info, err := describe(img, isInUse(img.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if depth > 0 {
+			infos[depth-1].FullBackingFilename = img.Name()
+		}
+		if infos = append(infos, info); progress != nil {
+			progress(int64(len(infos)), int64(len(d.Chain())))
+		}
+	}
+	return infos, nil
 }
 
 // openToLook opens an image whose content nobody is going to read: another

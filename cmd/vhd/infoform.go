@@ -10,9 +10,6 @@ import (
 	"github.com/go-vhd/vhd"
 )
 
-// formatName is qemu's name of the format.
-const formatName = "vpc"
-
 // imageInfo tells of an image, with the keys of qemu-img info. Sizes are bytes.
 type imageInfo struct {
 	VirtualSize         int64          `json:"virtual-size"`

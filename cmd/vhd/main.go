@@ -5,15 +5,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -27,19 +25,21 @@ const (
 	exitOK    = 0
 	exitError = 1
 	exitUsage = 2
+
+	exitInterrupted = 130 // as a shell says it of what Ctrl-C ends
 )
 
 // run is the whole command. It returns the exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // the first one ends the work tidily, the second at once
-	return runContext(ctx, args, stdin, stdout, stderr)
+	return interruptible(args, stderr, func(ctx context.Context) int {
+		return runContext(ctx, args, stdin, stdout, stderr)
+	})
 }
 
 func runContext(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newCommand()
 	root.SetArgs(args)
+	root.Annotations = map[string]string{typedWords: strings.Join(args, noWord)}
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -50,15 +50,16 @@ func runContext(ctx context.Context, args []string, stdin io.Reader, stdout, std
 	return report(stderr, cmd, err)
 }
 
-// app is what all verbs share: the flags that stand before any verb.
+// app is what all verbs share: what says how images are opened.
 type app struct {
-	root string // the directory that confines parents
+	root       string // the directory that confines parents
+	forceShare bool   // of verbs that only read: no image is locked
 }
 
 // anywhere is the root that confines to nothing: any local path.
 const anywhere = "/"
 
-func (a *app) options() vhd.Options { return vhd.Options{Root: a.root} }
+func (a *app) options() vhd.Options { return vhd.Options{Root: a.root, Lock: a.lock()} }
 
 // open opens an image and its parents for reading.
 func (a *app) open(name string) (*vhd.Disk, error) {
@@ -69,7 +70,11 @@ func (a *app) open(name string) (*vhd.Disk, error) {
 
 // check is what is wrong with the flags.
 func (a *app) check() error {
-	return inFile("--root "+a.root, mustBeDirectory(a.root))
+	err := inFile("--root "+a.root, mustBeDirectory(a.root))
+	if err != nil && exists(a.root) {
+		return hintedError{err, "name the directory that holds all the parents: --root " + quote(filepath.Dir(a.root))}
+	}
+	return adviseMissing(a.root, err)
 }
 
 func mustBeDirectory(name string) error {
@@ -79,24 +84,6 @@ func mustBeDirectory(name string) error {
 	}
 	return err
 }
-
-const usageTemplate = `Usage:
-  {{if .HasParent}}{{.UseLine}}{{else}}vhd COMMAND{{end}}{{if .HasExample}}
-
-Examples:
-{{.Example}}{{end}}{{if .HasAvailableSubCommands}}
-
-Commands:{{range .Commands}}{{if .IsAvailableCommand}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
-
-Flags:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
-
-Flags of all commands:
-{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
-
-{{.CommandPath}} COMMAND --help tells more of a command.{{end}}
-`
 
 func newCommand() *cobra.Command {
 	a := &app{}
@@ -109,7 +96,15 @@ A differencing disk holds only what changed since its parent, which stays as
 it is: many small children share one large base. vhd follows a child to its
 parents by the paths that are stored in it.
 
-To see it all at work without any preparation: vhd demo`,
+To see it all at work without any preparation: vhd demo
+
+Sizes are bytes, or have K, M, G or T behind the number. What takes longer than a
+second tells on a terminal how far it is. Ctrl-C leaves valid images, and what is
+said then tells what is left to do. A second one does not wait for a safe place.
+
+The exit code is 0 if all went well, 1 if not, 2 if the command line can not be
+understood, and 130 if Ctrl-C ended the work. That of vhd check and of vhd repair
+tells of the image, too.`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -123,9 +118,13 @@ To see it all at work without any preparation: vhd demo`,
 	}
 	cmd.SetUsageTemplate(usageTemplate)
 	cmd.SetVersionTemplate("vhd {{.Version}}\n")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.SetFlagErrorFunc(wrongFlag)
+	cmd.SetHelpCommand(helpCommand())
+	cmd.CompletionOptions.DisableDefaultCmd = true // there is one of our own
 	cmd.PersistentFlags().StringVar(&a.root, "root", anywhere, "open no parent outside `DIR`")
-	cmd.AddCommand(infoCommand(a), createCommand(a), snapshotCommand(a), mergeCommand(a), compactCommand(a), resizeCommand(a), rebaseCommand(a), renameCommand(a), exportCommand(a), importCommand(), mapCommand(a), checkCommand(a), repairCommand(a), demoCommand())
+	cmd.AddCommand(infoCommand(a), lsCommand(a), createCommand(a), snapshotCommand(a), mergeCommand(a), compactCommand(a), resizeCommand(a), rebaseCommand(a), renameCommand(a), exportCommand(a), importCommand(), convertCommand(a), compareCommand(a), diffCommand(a), measureCommand(a), mapCommand(a), checkCommand(a), repairCommand(a), reportCommand(a), demoCommand(), completionCommand(), manCommand())
+	addQemuFlags(cmd)
+	completeArguments(cmd)
 	return cmd
 }
 
@@ -138,11 +137,21 @@ func runNoVerb(cmd *cobra.Command, args []string) error {
 		}
 		return usageError{nil}
 	}
-	what := fmt.Sprintf("there is no command %q", args[0])
-	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
-		what += "; is it " + strings.Join(like, " or ") + "?"
+	if exists(args[0]) {
+		return usageErrorf("the command goes in front of the file: %s", typed(verbFirst(cmd, args)))
 	}
-	return usageError{errors.New(what)}
+	return noSuchCommand(cmd, args[0])
+}
+
+// verbFirst is a command line that begins with a file as it should be: without a verb in it, the
+// one that does no harm.
+func verbFirst(cmd *cobra.Command, args []string) []string {
+	if len(args) > 1 {
+		if verb, _, err := cmd.Find(args[1:]); err == nil && verb != cmd {
+			return append([]string{args[1], args[0]}, args[2:]...)
+		}
+	}
+	return []string{"info", args[0]}
 }
 
 // someFiles is that of a verb that takes one file's name or more.

@@ -41,11 +41,17 @@ refused instead of reading nonsense. If there are any in the directories of the
 images nothing is done, unless --force says that they are of no use any more.
 
 It can be interrupted at any time: FILE reads as before, and merging again does the
-rest. With --to a new image takes the result, and the chain stays as it is.`,
+rest. Say then by name which images are meant: once they have left the chain, their
+numbers stand for others. With --to a new image takes the result, and the chain stays as it is.`,
 		Example: `  vhd merge alice-tuesday.vhd
   vhd merge --from 1 --into 3 alice.vhd
   vhd merge --to flat.vhd --into base.vhd alice.vhd`,
-		Args: files("FILE"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 2 && flags.into == "" {
+				return usageErrorf("the image that receives is named with --into: --into %s %s", args[1], args[0])
+			}
+			return files("FILE")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := mergeFile(cmd.Context(), a, &flags, args[0], cmd.ErrOrStderr())
 			if err != nil {
@@ -59,8 +65,10 @@ rest. With --to a new image takes the result, and the chain stays as it is.`,
 	flags.add(cmd)
 	cmd.Flags().StringVar(&flags.from, "from", "0", "the topmost `IMAGE` that is folded")
 	cmd.Flags().StringVar(&flags.into, "into", "", "the `IMAGE` that receives (the one below --from)")
+	cmd.Flags().StringVarP(&flags.into, "backing", "b", "", "the `IMAGE` that receives, as qemu-img commit has it: the same as --into")
 	cmd.Flags().StringVar(&flags.to, "to", "", "let `NEW`, a new image, take the result")
 	cmd.Flags().BoolVar(&flags.force, "force", false, "although other images have one of these as their parent")
+	addFormat(cmd)
 	return cmd
 }
 
@@ -87,8 +95,11 @@ func mergeFile(ctx context.Context, a *app, flags *mergeFlags, name string, stde
 		return m, err
 	}
 	if flags.to != "" {
+		if err := mustBeNameOfVHD(flags.to); err != nil {
+			return m, err
+		}
 		if err := mustNotExist(flags.to); err != nil {
-			return m, inFile(flags.to, err)
+			return m, adviseNew(flags.to, inFile(flags.to, err))
 		}
 	}
 	before := chainNames(d)
@@ -107,7 +118,7 @@ func mergeFile(ctx context.Context, a *app, flags *mergeFlags, name string, stde
 	}
 	left := "it reads as before, and merging again does the rest"
 	if flags.to != "" {
-		left = "nothing was made"
+		left, err = "nothing was made", adviseNew(flags.to, err)
 	}
 	return m, adviseChildren(flags.orInterrupted(name, err, left))
 }
@@ -118,13 +129,13 @@ func adviseChildren(err error) error {
 	if !errors.Is(err, vhd.ErrOtherChildren) {
 		return err
 	}
-	return hintedError{err, "merge into an image above it, or say --force if that child is of no use any more"}
+	return hintedError{err, "with --to NEW.vhd a new image takes the result, and all stay as they are; with --force that file is no child that anybody needs"}
 }
 
 // levels are where the images are in the chain.
 func (f *mergeFlags) levels(d *vhd.Disk) (from, into int, err error) {
 	if from, err = level(d, f.from); err != nil {
-		return 0, 0, inOption("--from", f.from, err)
+		return 0, 0, inOption("--from", f.from, adviseDone(d, f.from, err))
 	}
 	into = from + 1
 	if f.into != "" {
@@ -135,11 +146,23 @@ func (f *mergeFlags) levels(d *vhd.Disk) (from, into int, err error) {
 	names := chainNames(d)
 	switch {
 	case into >= len(names):
-		return 0, 0, fmt.Errorf("%s: it has no parent that it could be folded into", names[from])
+		return 0, 0, hintedError{fmt.Errorf("%s: it has no parent that it could be folded into", names[from]),
+			"name the child: what it holds goes to its parent"}
 	case into <= from:
 		return 0, 0, usageErrorf("%s is not below %s", names[into], names[from])
 	}
 	return from, into, nil
+}
+
+var errNoSuchImage = errors.New("no image of the chain is called so")
+
+// adviseDone adds to the error of a merge from an image that is not in the chain that it may
+// have been folded already, where a name says which it is.
+func adviseDone(d *vhd.Disk, called string, err error) error {
+	if _, notNumber := strconv.Atoi(called); notNumber == nil || !errors.Is(err, errNoSuchImage) {
+		return err
+	}
+	return hintedError{errNoSuchImage, "the chain is " + strings.Join(chainNames(d), ", ") + "; if an earlier merge was to fold it, that is done"}
 }
 
 // inOption says which flag, and what it says, err is about.
@@ -162,7 +185,7 @@ func level(d *vhd.Disk, called string) (int, error) {
 		}
 	}
 	if found < 0 {
-		return 0, hintedError{errors.New("no image of the chain is called so"), "the chain is " + strings.Join(names, ", ")}
+		return 0, hintedError{errNoSuchImage, "the chain is " + strings.Join(names, ", ")}
 	}
 	return found, nil
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,7 +19,7 @@ func TestMergeFoldsAnImageIntoItsParent(t *testing.T) {
 	require.Equal(t, "leaf.vhd: folded into base.vhd, 1 KiB; the chain is base.vhd\n", succeed(t, "merge", "leaf.vhd"))
 	require.NoFileExists(t, "leaf.vhd")
 	require.Equal(t, want, vhdtest.SevenZip.Content(t, "base.vhd"))
-	require.Equal(t, "vhd: base.vhd: it has no parent that it could be folded into\n", refuse(t, "merge", "base.vhd"))
+	require.Equal(t, "vhd: base.vhd: it has no parent that it could be folded into\nhint: name the child: what it holds goes to its parent\n", refuse(t, "merge", "base.vhd"))
 }
 
 func TestMergeTakesImagesByNameAndByNumber(t *testing.T) {
@@ -28,7 +30,8 @@ func TestMergeTakesImagesByNameAndByNumber(t *testing.T) {
 	m := decode[merged](t, succeed(t, "merge", "--from", "leaf.vhd", "--into", "2", "--output", "json", "top.vhd"))
 	require.Equal(t, merged{outcome: outcome{"top.vhd", "vpc", false, true}, Merged: []string{"leaf.vhd"}, Into: "base.vhd", Bytes: 1024, Chain: []string{"top.vhd", "base.vhd"}}, m)
 	require.Equal(t, want, vhdtest.SevenZip.Content(t, "top.vhd"))
-	require.Equal(t, "vhd: --from leaf.vhd: no image of the chain is called so\nhint: the chain is top.vhd, base.vhd\n", refuse(t, "merge", "--from", "leaf.vhd", "top.vhd"))
+	require.Equal(t, "vhd: --from leaf.vhd: no image of the chain is called so\nhint: the chain is top.vhd, base.vhd; if an earlier merge was to fold it, that is done\n",
+		refuse(t, "merge", "--from", "leaf.vhd", "top.vhd"))
 	require.Empty(t, succeed(t, "merge", "-q", "-p", "top.vhd"))
 }
 
@@ -58,8 +61,20 @@ func TestMergeRefusesWhatOthersStandOn(t *testing.T) {
 	enter(t)
 	testChain(t)
 	succeed(t, "create", "-b", "base.vhd", "other.vhd")
-	require.Contains(t, refuse(t, "merge", "leaf.vhd"), "other.vhd\nhint: merge into an image above it, or say --force")
-	require.Contains(t, refuse(t, "merge", "--dry-run", "leaf.vhd"), "other.vhd\nhint: merge into")
+	require.Contains(t, refuse(t, "merge", "leaf.vhd"), "other.vhd\nhint: with --to NEW.vhd a new image takes the result")
+	require.Contains(t, refuse(t, "merge", "--dry-run", "leaf.vhd"), "other.vhd\nhint: with --to")
 	succeed(t, "merge", "--force", "leaf.vhd")
 	require.Contains(t, refuse(t, "export", "other.vhd", "raw"), "parent has another identifier")
+}
+
+func TestMergeSaysWhichFileItCanNotLookInto(t *testing.T) {
+	if os.Geteuid() == 0 || runtime.GOOS == "windows" {
+		t.Skip("may read all files")
+	}
+	enter(t)
+	testChain(t)
+	writeFile(t, "secret", []byte("x"))
+	require.NoError(t, os.Chmod("secret", 0))
+	require.Contains(t, refuse(t, "merge", "leaf.vhd"), "secret: can't tell whether there is another child: permission denied\n"+
+		"hint: merge into an image above it, or say --force if that file is no child that anybody needs\n")
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -125,13 +126,12 @@ func putOperands(t *testing.T) {
 func sums(t *testing.T) map[string][32]byte {
 	t.Helper()
 	all := map[string][32]byte{}
-	for _, dir := range []string{".", "moved", "moved/bases"} {
-		for _, name := range filesIn(t, dir) {
-			if info, err := os.Stat(dir + "/" + name); err == nil && !info.IsDir() {
-				all[dir+"/"+name] = sha256.Sum256(readFile(t, dir+"/"+name))
-			}
+	require.NoError(t, filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			all[name] = sha256.Sum256(readFile(t, name))
 		}
-	}
+		return err
+	}))
 	return all
 }
 
@@ -230,13 +230,13 @@ func TestAnOperationThatIsInterruptedSaysHowThingsStand(t *testing.T) {
 			continue
 		}
 		a := interrupted(t, o.args...)
-		require.Equal(t, answer{exitError, "", a.stderr}, a, o.args)
-		require.Regexp(t, `^vhd: \S+: interrupted: [^\n]+\n$`, a.stderr)
+		require.Equal(t, answer{exitInterrupted, "", a.stderr}, a, o.args)
+		require.Regexp(t, `^vhd: \S+: interrupted: [^\n]+\nhint: to take it up again: `+regexp.QuoteMeta(typed(o.args))+`\n$`, a.stderr)
 		if o.dryRun != "" {
 			before := sums(t)
 			a = interrupted(t, o.with("--dry-run")...)
-			require.Equal(t, answer{exitError, "", a.stderr}, a, o.args)
-			require.Regexp(t, `^vhd: \S+: interrupted: nothing was changed\n$`, a.stderr)
+			require.Equal(t, answer{exitInterrupted, "", a.stderr}, a, o.args)
+			require.Regexp(t, `^vhd: \S+: interrupted: nothing was changed\nhint: [^\n]+\n$`, a.stderr)
 			require.Equal(t, before, sums(t), o.args)
 		}
 	}

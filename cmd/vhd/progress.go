@@ -1,72 +1,84 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 )
 
-// progress tells on a terminal how far the work has come. Elsewhere it is silent.
+// progress tells on a terminal how far the work has come.
 type progress struct {
-	w     io.Writer // nil: not a terminal
+	w     io.Writer
 	verb  string
 	units string // what is counted; empty: bytes
 
-	started, shown time.Time
-	width          int // of what stands in the line
+	start  time.Time
+	next   time.Time // when the line may be shown, or change
+	recent [2]moment // the rate is that since the first, and the second takes its place
+	width  int       // of what stands in the line
 }
 
-// Work that is done sooner shows nothing, and the line changes no more often.
+// moment is how much was done, and when.
+type moment struct {
+	t    time.Time
+	done int64
+}
+
+// What is done sooner shows nothing unless the user asks, the line changes no more often, and its
+// rate is that of one to two spans: that of the whole would promise nonsense where parts of
+// the work are faster than others.
 const (
 	progressAfter = time.Second
 	progressEvery = 200 * time.Millisecond
+	progressSpan  = 4 * time.Second
 )
 
-func newProgress(stderr io.Writer, verb string) *progress {
-	p := &progress{verb: verb}
-	if isTerminal(stderr) {
-		p.w, p.started = stderr, now()
-	}
-	return p
-}
-
-// isTerminal says whether a person may be looking at w.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+func newProgress(stderr io.Writer, verb string, after time.Duration) *progress {
+	start := moment{t: now()}
+	return &progress{w: stderr, verb: verb, start: start.t, next: start.t.Add(after), recent: [2]moment{start, start}}
 }
 
 // at says how much is done, of how much by now.
 func (p *progress) at(done, total int64) {
-	if p.w == nil {
+	m := moment{now(), done}
+	if m.t.Before(p.next) {
 		return
 	}
-	t := now()
-	if t.Sub(p.started) < progressAfter || t.Sub(p.shown) < progressEvery {
-		return
-	}
-	p.shown = t
-	p.show(p.line(done, total, t.Sub(p.started)))
+	p.next = m.t.Add(progressEvery)
+	rate := p.rate(m)
+	p.show(p.line(done, total, rate) + p.left(m, total, rate))
 }
 
-func (p *progress) line(done, total int64, elapsed time.Duration) string {
-	rate := float64(done) / elapsed.Seconds()
-	line := fmt.Sprintf("%s: %d of %d %s", p.verb, done, total, p.units)
-	if p.units == "" {
-		percent := 100 * float64(done) / float64(max(total, 1))
-		line = fmt.Sprintf("%s: %.0f%% of %s, %s/s", p.verb, percent, humanSize(total), humanSize(int64(rate)))
+// rate is how much is done in a second of late. It is 0 if that can't be told.
+func (p *progress) rate(m moment) float64 {
+	if m.t.Sub(p.recent[1].t) >= progressSpan {
+		p.recent[0], p.recent[1] = p.recent[1], m
 	}
-	if rate > 0 {
-		left := time.Duration(float64(total-done) / rate * float64(time.Second))
-		line += ", " + left.Round(time.Second).String() + " left"
+	since := p.recent[0]
+	if seconds := m.t.Sub(since.t).Seconds(); seconds > 0 {
+		return float64(m.done-since.done) / seconds
 	}
-	return line
+	return 0
+}
+
+func (p *progress) line(done, total int64, rate float64) string {
+	if p.units != "" {
+		return fmt.Sprintf("%s: %d of %d %s", p.verb, done, total, p.units)
+	}
+	percent := 100 * float64(done) / float64(max(total, 1))
+	return fmt.Sprintf("%s: %.0f%% of %s, %s/s", p.verb, percent, humanSize(total), humanSize(int64(rate)))
+}
+
+// left is how long the rest takes at that rate. In the first seconds, which are seldom like the others, it is
+// empty.
+func (p *progress) left(m moment, total int64, rate float64) string {
+	if rate <= 0 || m.t.Sub(p.start) < progressSpan {
+		return ""
+	}
+	left := time.Duration(float64(total-m.done) / rate * float64(time.Second))
+	return ", " + left.Round(time.Second).String() + " left"
 }
 
 // show replaces the line.
@@ -82,6 +94,28 @@ func (p *progress) end() {
 	}
 	p.show("")
 	fmt.Fprint(p.w, "\r")
+}
+
+// clearingWriter takes the progress away before it writes, and writes whole lines: what is shown of
+// the progress behind them begins a line of its own, on the same terminal. All that is written
+// must end with a line's end: what stands behind the last one waits for its own.
+type clearingWriter struct {
+	io.Writer
+	clear func()
+	begun []byte // a line of which there is no end yet
+}
+
+func (w *clearingWriter) Write(p []byte) (int, error) {
+	lines := bytes.LastIndexByte(p, '\n') + 1
+	if lines > 0 {
+		w.clear()
+		if _, err := w.Writer.Write(append(w.begun, p[:lines]...)); err != nil {
+			return 0, err
+		}
+		w.begun = w.begun[:0]
+	}
+	w.begun = append(w.begun, p[lines:]...)
+	return len(p), nil
 }
 
 func now() time.Time {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"testing"
 	"time"
@@ -9,52 +10,97 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestProgressIsSilentWhereNobodyLooks(t *testing.T) {
-	var b bytes.Buffer
-	p := newProgress(&b, "export")
-	p.started = time.Time{}
-	p.at(50, 100)
-	p.end()
-	require.Empty(t, b.String())
-
+func TestNobodyIsToldOfProgressWhereNoTerminalIs(t *testing.T) {
 	f, err := os.Create(t.TempDir() + "/stderr")
 	require.NoError(t, err)
 	defer f.Close()
-	require.False(t, isTerminal(f))
+	for _, stderr := range []io.Writer{f, &bytes.Buffer{}} {
+		flags := workFlags{progress: true}
+		at, end := flags.progressOf(stderr, "merge")
+		require.Nil(t, at)
+		end()
+	}
 }
 
-func TestProgressTellsShareRateAndTimeLeft(t *testing.T) {
-	p := progress{verb: "export"}
-	require.Equal(t, "export: 25% of 40 MiB, 2 MiB/s, 15s left", p.line(10<<20, 40<<20, 5*time.Second))
-	require.Equal(t, "export: 0% of 40 MiB, 0 B/s", p.line(0, 40<<20, time.Second))
-	p = progress{verb: "rebase", units: "images"}
-	require.Equal(t, "rebase: 3 of 12 images, 9s left", p.line(3, 12, 3*time.Second))
-}
-
-func TestProgressTakesItsLineAway(t *testing.T) {
-	var b bytes.Buffer
-	p := progress{w: &b, verb: "export"}
-	p.show("a long line")
-	p.show("short")
-	p.end()
-	require.Equal(t, "\ra long line\rshort      \r     \r", b.String())
-
-	b.Reset()
-	p = progress{w: &b, started: now()}
-	p.at(1, 2)
-	p.end()
-	require.Empty(t, b.String(), "what is done soon shows nothing")
-}
-
-func TestOnlyWhoAsksIsToldOfProgress(t *testing.T) {
+func TestProgressIsToldUnlessTheUserWantsQuiet(t *testing.T) {
+	terminal, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer terminal.Close()
+	if !isTerminal(terminal) {
+		t.Skip("nothing here can be taken for a terminal")
+	}
 	for _, c := range []struct {
 		flags workFlags
 		told  bool
 	}{
-		{workFlags{}, false}, {workFlags{progress: true}, true}, {workFlags{progress: true, quiet: true}, false},
+		{workFlags{}, true}, {workFlags{progress: true}, true},
+		{workFlags{quiet: true}, false}, {workFlags{progress: true, quiet: true}, false},
 	} {
-		at, end := c.flags.progressOf(os.Stderr, "merge")
+		at, end := c.flags.progressOf(terminal, "merge")
 		require.Equal(t, c.told, at != nil)
 		end()
 	}
+}
+
+func TestProgressTellsShareAndRate(t *testing.T) {
+	p := progress{verb: "export"}
+	require.Equal(t, "export: 25% of 40 MiB, 2 MiB/s", p.line(10<<20, 40<<20, 2<<20))
+	require.Equal(t, "export: 0% of 40 MiB, 0 B/s", p.line(0, 40<<20, 0))
+	p = progress{verb: "rebase", units: "images"}
+	require.Equal(t, "rebase: 3 of 12 images", p.line(3, 12, 1))
+}
+
+// How fast the first of it goes says little of the rest.
+func TestTheTimeThatIsLeftIsToldWhenTheRateIsThatOfSeconds(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	p := progress{start: start}
+	for seconds, want := range map[float64]string{0.2: "", 1: "", 3.9: "", 4: ", 15s left", 60: ", 15s left"} {
+		m := moment{start.Add(time.Duration(seconds * float64(time.Second))), 10 << 20}
+		require.Equal(t, want, p.left(m, 40<<20, 2<<20), seconds)
+		require.Empty(t, p.left(m, 40<<20, 0), "it stands still")
+	}
+}
+
+func TestTheRateIsThatOfTheLastSeconds(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	p := progress{recent: [2]moment{{t: start}, {t: start}}}
+	at := func(seconds int, done int64) moment {
+		return moment{start.Add(time.Duration(seconds) * time.Second), done}
+	}
+	require.Zero(t, p.rate(at(0, 0)))
+	require.InDelta(t, 100, p.rate(at(1, 100)), 0)
+	for second := range 10 { // 100 a second for ten of them
+		p.rate(at(second+1, 100*int64(second+1)))
+	}
+	rates := []float64{}
+	for second := range 8 { // and 10 a second from then on
+		rates = append(rates, p.rate(at(second+11, 1000+10*int64(second+1))))
+	}
+	require.InDelta(t, 10, rates[7], 0, "what was before is forgotten: %v", rates)
+	require.IsNonIncreasing(t, rates)
+}
+
+func TestProgressTakesItsLineAway(t *testing.T) {
+	var b bytes.Buffer
+	p := newProgress(&b, "export", 0)
+	p.show("a long line")
+	p.show("short")
+	p.end()
+	require.Equal(t, "\ra long line\rshort      \r     \r", b.String())
+}
+
+func TestWhatIsDoneSoonShowsNoProgressUnlessTheUserAsks(t *testing.T) {
+	var b bytes.Buffer
+	p := newProgress(&b, "export", time.Hour)
+	p.at(1, 2)
+	p.end()
+	require.Empty(t, b.String())
+
+	p = newProgress(&b, "export", 0)
+	p.at(1<<20, 2<<20)
+	require.Contains(t, b.String(), "\rexport: 50% of 2 MiB, ")
+	shown := b.Len()
+	p.next = now().Add(time.Hour)
+	p.at(2<<20, 2<<20)
+	require.Equal(t, shown, b.Len(), "the line changes now and then")
 }

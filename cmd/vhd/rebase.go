@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -29,9 +31,9 @@ now.
 
 A parent with the identifier that FILE has recorded is its own, wherever it is now:
 only the path changes, also when FILE does not find it any more. With another
-parent FILE reads the same as before: what differs is copied to it first. For that
-the former parent must be there; with -u nothing is copied, and FILE reads as the
-new parent has it.
+parent, or a copy of the one that FILE finds still, it reads the same as before:
+what differs is copied to it first. For that the former parent must be there; with
+-u nothing is copied, and FILE reads as the new parent has it.
 
 With --tree, all images in DIR, and in the folders in it, which do not find their
 parents any more are told where these are in DIR. Images are known by their
@@ -46,13 +48,16 @@ identifiers. What can not be told for sure is left as it is, and the exit code i
 			}
 			return runRebase(cmd, a, &flags, args[0])
 		},
-		SuggestFor:            []string{"relink", "reparent", "set-parent"},
+		Aliases:               []string{"reconnect", "set-parent"},
+		SuggestFor:            []string{"relink", "reparent", "set"},
 		DisableFlagsInUseLine: true,
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVarP(&flags.parent, "backing", "b", "", "the `PARENT` to be")
 	cmd.Flags().StringVar(&flags.tree, "tree", "", "mend all images in `DIR` that do not find their parents")
 	cmd.Flags().BoolVarP(&flags.unsafe, "unsafe", "u", false, "copy nothing, whatever the new parent holds")
+	addFormat(cmd)
+	addBackingFormat(cmd)
 	return cmd
 }
 
@@ -91,14 +96,38 @@ func runRebase(cmd *cobra.Command, a *app, flags *rebaseFlags, name string) erro
 		return adviseFormat(name, err)
 	}
 	r := rebased{outcome: flags.outcomeOf(name), Parent: flags.parent}
-	err = r.rebase(cmd.Context(), d, flags, cmd.ErrOrStderr())
+	err = adviseChild(name, flags.parent, r.rebase(cmd.Context(), d, flags, cmd.ErrOrStderr()))
 	if lost && errors.Is(err, vhd.ErrParentNotFound) && !isLostParent(err) {
 		err = hintedError{err, "put its former parent back, or take -u if what it reads as may change"}
 	}
 	if err := errors.Join(err, d.Close()); err != nil {
-		return adviseFormat(flags.parent, err)
+		return adviseFormat(flags.parent, adviseRebase(name, flags.parent, err))
 	}
 	return flags.print(cmd.OutOrStdout(), r, r.lines()...)
+}
+
+// adviseRebase adds to the error of a parent that an image can't have what can be done.
+func adviseRebase(name, parent string, err error) error {
+	_, lost := errors.AsType[*vhd.ParentError](err)
+	switch {
+	case errors.Is(err, vhd.ErrChainLoop) && !lost:
+		return hintedError{err, "the parent can be no child of " + name + ", and not " + name + " itself"}
+	case errors.Is(err, fs.ErrInvalid):
+		return hintedError{err, "only a differencing disk has one: vhd create -b " + quote(parent) + " NEW.vhd makes a new one"}
+	}
+	return err
+}
+
+// adviseChild tells of a parent that has the image among its own parents. Nothing is wrong with that
+// one, whose search for them came by an image that is in the chain already.
+func adviseChild(name, parent string, err error) error {
+	lost, ok := errors.AsType[*vhd.ParentError](err)
+	if !ok || !slices.ContainsFunc(lost.Attempts, func(a vhd.ParentAttempt) bool {
+		return errors.Is(a.Err, vhd.ErrChainLoop) && isSameFile(a.Name, name)
+	}) {
+		return err
+	}
+	return toldError{fmt.Sprintf("%s: chain of parents would be a loop: %s is among its parents", parent, name), vhd.ErrChainLoop}
 }
 
 // isLostParent says whether err is about a parent that is not where it was looked
@@ -145,9 +174,18 @@ func (r *rebased) lines() []string {
 	return append(lines, "  identifier: "+r.ParentID)
 }
 
+// adviseCandidates adds to the error of an image of which several may be the parent the command that
+// takes one of them.
+func adviseCandidates(r *vhd.Rebased) error {
+	if len(r.Candidates) == 0 {
+		return r.Err
+	}
+	return hintedError{r.Err, hintFound(r.Name, r.Candidates)}
+}
+
 func runRebaseTree(cmd *cobra.Command, a *app, flags *rebaseFlags) error {
 	if err := mustBeDirectory(flags.tree); err != nil {
-		return inFile("--tree "+flags.tree, err)
+		return adviseMissing(flags.tree, inFile("--tree "+flags.tree, err))
 	}
 	progress, end := flags.progressIn("images", cmd.ErrOrStderr(), "rebase")
 	defer end()
@@ -163,7 +201,7 @@ func runRebaseTree(cmd *cobra.Command, a *app, flags *rebaseFlags) error {
 		one := rebased{outcome: flags.outcomeOf(r.Name), Parent: r.Parent}
 		if r.Err != nil {
 			failed, one.Changed, one.Error = true, false, bare(r.Err.Error())
-			reportError(cmd.ErrOrStderr(), cmd, r.Err)
+			reportError(cmd.ErrOrStderr(), cmd, adviseCandidates(&r))
 		} else {
 			lines = append(lines, one.lines()...)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,7 +15,7 @@ func TestRebaseTellsAnImageWhereItsParentIs(t *testing.T) {
 	testChain(t)
 	want := vhdtest.SevenZip.Content(t, "leaf.vhd")
 	require.NoError(t, os.Rename("base.vhd", "moved.vhd"))
-	require.Contains(t, refuse(t, "map", "leaf.vhd"), "vhd rebase -b PARENT leaf.vhd")
+	require.Contains(t, refuse(t, "map", "leaf.vhd"), "\nhint: vhd rebase -b moved.vhd leaf.vhd\n")
 	require.Equal(t, "leaf.vhd: its parent is moved.vhd now\n", succeed(t, "rebase", "-b", "moved.vhd", "leaf.vhd"))
 	require.Equal(t, want, vhdtest.SevenZip.Content(t, "leaf.vhd"))
 	require.Equal(t, `.\moved.vhd`, decode[imageInfo](t, succeed(t, "info", "--output", "json", "leaf.vhd")).BackingFilename)
@@ -44,6 +45,22 @@ func TestRebaseRefusesWhatItCanNotDo(t *testing.T) {
 	require.Contains(t, refuse(t, "rebase", "-b", "leaf.vhd", "base.vhd"), "has no parent")
 }
 
+func TestRebaseOntoAChildDoesNotBlameIt(t *testing.T) {
+	enter(t)
+	testChain(t)
+	succeed(t, "snapshot", "leaf.vhd", "child.vhd")
+	succeed(t, "snapshot", "child.vhd", "grandchild.vhd")
+	before := readFile(t, "leaf.vhd")
+	for _, args := range [][]string{{}, {"-u"}, {"--dry-run"}} {
+		for _, parent := range []string{"child.vhd", "grandchild.vhd"} {
+			require.Equal(t, "vhd: "+parent+`: chain of parents would be a loop: leaf.vhd is among its parents
+hint: the parent can be no child of leaf.vhd, and not leaf.vhd itself
+`, refuse(t, slices.Concat([]string{"rebase"}, args, []string{"-b", parent, "leaf.vhd"})...))
+		}
+	}
+	require.Equal(t, before, readFile(t, "leaf.vhd"))
+}
+
 func TestRebaseOfATreeFindsParentsInIt(t *testing.T) {
 	enter(t)
 	testChain(t)
@@ -62,8 +79,9 @@ func TestRebaseOfATreeFindsParentsInIt(t *testing.T) {
 	a := command(t, "rebase", "--tree", ".")
 	require.Equal(t, exitError, a.code)
 	require.Empty(t, a.stdout)
-	require.Contains(t, a.stderr, "2 images have its identifier, and nobody can tell which is meant: ./bases/one.vhd, ./bases/two.vhd\n")
-	require.Equal(t, answer{exitError, "", "vhd: .: interrupted: what was mended remains so, and the same again does the rest\n"}, interrupted(t, "rebase", "--tree", "."))
+	require.Contains(t, a.stderr, "2 images have its identifier, and nobody can tell which is meant: ./bases/one.vhd, ./bases/two.vhd\n"+
+		"hint: vhd rebase -b bases/one.vhd ./leaf.vhd; bases/two.vhd could be its parent too\n")
+	requireInterrupted(t, ".: interrupted: what was mended remains so, and the same again does the rest", "rebase", "--tree", ".")
 }
 
 // exported is the content of an image, as vhd export writes it.

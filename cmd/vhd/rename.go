@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -27,11 +29,10 @@ Neither OLD nor its children may be in use. NEW never takes the place of another
 file.`,
 		Example: `  vhd rename base.vhd win10.vhd
   vhd mv base.vhd bases/win10.vhd --search alices --search bobs`,
-		Aliases: []string{"mv"},
+		Aliases: []string{"mv", "move"},
 		Args:    files("OLD", "NEW"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runRename(cmd, a, &flags, args[0], args[1]) },
 
-		SuggestFor:            []string{"move"},
 		DisableFlagsInUseLine: true,
 	}
 	flags.add(cmd)
@@ -55,10 +56,19 @@ func runRename(cmd *cobra.Command, a *app, flags *renameFlags, from, to string) 
 	children, err := vhd.Rename(cmd.Context(), from, to, opts)
 	end()
 	if err = flags.orInterrupted(from, err, "it has its name still"); err != nil {
-		return adviseFormat(from, err)
+		return adviseNew(to, adviseFormat(from, adviseOtherFileSystem(from, to, err)))
 	}
 	r := renamed{outcome: flags.outcomeOf(to), Former: from, Children: append([]string{}, children...)}
 	return flags.print(cmd.OutOrStdout(), r, r.lines()...)
+}
+
+// adviseOtherFileSystem adds to the error of a rename that can't be one what does the same.
+func adviseOtherFileSystem(from, to string, err error) error {
+	if !errors.Is(err, syscall.EXDEV) {
+		return err
+	}
+	return otherError(from, to+" is on another file system, where no rename leads",
+		"mv "+quote(from)+" "+quote(to)+" moves it; then tell each child, and it if it has a parent: vhd rebase -b PARENT IMAGE", err)
 }
 
 // lines tell of the image, and of each child.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,6 +33,13 @@ func TestRenameRefusesWhatItCanNotDo(t *testing.T) {
 	require.Equal(t, "vhd: new.vhd: file already exists\nhint: "+hintExists+"\n", refuse(t, "rename", "base.vhd", "new.vhd"))
 	require.Equal(t, "precious", string(readFile(t, "new.vhd")))
 	require.Contains(t, refuse(t, "rename", "none.vhd", "other.vhd"), "none.vhd: no such file or directory")
-	require.Equal(t, answer{exitError, "", "vhd: base.vhd: interrupted: it has its name still\n"}, interrupted(t, "rename", "base.vhd", "other.vhd"))
+	requireInterrupted(t, "base.vhd: interrupted: it has its name still", "rename", "base.vhd", "other.vhd")
 	require.NoFileExists(t, "other.vhd")
+}
+
+func TestRenameToAnotherFileSystemTellsWhatDoesTheSame(t *testing.T) {
+	err := &os.LinkError{Op: "rename", Old: "alice.vhd", New: "/other/alice.vhd", Err: syscall.EXDEV}
+	require.EqualError(t, adviseOtherFileSystem("alice.vhd", "/other/alice.vhd", err), "alice.vhd: /other/alice.vhd is on another file system, where no rename leads")
+	require.Equal(t, "mv alice.vhd /other/alice.vhd moves it; then tell each child, and it if it has a parent: vhd rebase -b PARENT IMAGE",
+		hint(t.Context(), adviseOtherFileSystem("alice.vhd", "/other/alice.vhd", err), anywhere))
 }

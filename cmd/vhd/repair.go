@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -32,13 +33,15 @@ not written to since.
 
 The exit code is that of check for what remains: 0 if the image is not damaged any
 more, 2 if it still is, 3 if nothing but space is lost, 1 if it could not be mended,
-63 if it is of a kind that vhd does not know.`,
+63 if it is of another format, or of a type or a version of VHD that vhd does not
+know.`,
 		Example: `  vhd repair --dry-run alice.vhd
   vhd repair alice.vhd
   vhd repair --restore alice.vhd.undo alice.vhd`,
 		Args: files("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return runRepair(cmd, a, &flags, args[0]) },
 
+		SuggestFor:            []string{"fix", "mend", "undo"},
 		DisableFlagsInUseLine: true,
 	}
 	flags.add(cmd)
@@ -82,15 +85,18 @@ func repairOne(ctx context.Context, a *app, flags *repairFlags, name string, std
 	defer end()
 	r := repaired{checked: newChecked(name), DryRun: flags.dryRun, Steps: []vhd.RepairStep{}}
 	report, err := vhd.Repair(ctx, name, vhd.RepairOptions{Options: a.options(), DryRun: flags.dryRun, Undo: flags.undo, Progress: progress})
+	if report != nil {
+		r.Undo, r.Steps = report.Undo, append(r.Steps, report.Steps...)
+	}
 	if err != nil {
 		r.fail(adviseFormat(name, flags.orInterrupted(name, err, "what could be read still can, and repairing again does the rest")))
-		if report != nil { // it ended on its way
-			r.Undo, r.Changed = report.Undo, true
+		r.Changed = report != nil // it ended on its way
+		if r.Changed && flags.undo != "" {
+			r.err = hintedError{r.err, "give the next undo file another name, or leave out --undo: " + flags.undo + " keeps what was there first"}
 		}
 		return r
 	}
 	r.take(report)
-	r.Undo, r.Steps = report.Undo, append(r.Steps, report.Steps...)
 	r.Changed = !r.DryRun && len(r.Steps) > 0
 	return r
 }
@@ -125,7 +131,10 @@ func runRestore(cmd *cobra.Command, a *app, flags *repairFlags, name string) err
 	if format, ok := errors.AsType[*vhd.FormatError](err); ok && format.Part == "undo file" {
 		err = hintedError{err, "it is damaged, or no undo file: that of a repair of " + name + " is called " + name + ".undo, or as --undo said"}
 	}
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) && !exists(flags.restore) {
+		err = hintedError{err, "a repair of " + name + " that mends something leaves " + name + ".undo, or what --undo says"}
+	}
+	if err = adviseFormat(name, err); err != nil {
 		return flags.orInterrupted(name, err, "taking the repair back again does the rest")
 	}
 	end()

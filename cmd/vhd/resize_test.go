@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,16 +35,51 @@ func TestResizeShrinksOnlyWhenToldTo(t *testing.T) {
 	enter(t)
 	testChain(t)
 	before := readFile(t, "base.vhd")
-	require.Equal(t, "vhd: base.vhd: the disk would become smaller, from 4 MiB (4194304 bytes) to 512 bytes\nhint: if that is meant: --shrink\n",
+	require.Equal(t, "vhd: base.vhd: the disk would become smaller, from 4 MiB (4194304 bytes) to 512 bytes\nhint: if that is meant: vhd resize --shrink base.vhd 512\n",
 		refuse(t, "resize", "base.vhd", "512"))
-	require.Regexp(t, `^vhd: base.vhd: data would be lost: the first byte that is not zero is at \d+ of the disk, and the new size is 512\nhint: .*--allow-loss\n$`,
+	require.Regexp(t, `^vhd: base.vhd: data would be lost: the first byte that is not zero is at \d+ of the disk, and the new size is 512\nhint: leaf.vhd would lose it too: .* vhd resize --shrink --allow-loss --force base.vhd 512\n$`,
 		refuse(t, "resize", "--shrink", "base.vhd", "512"))
 	require.Equal(t, before, readFile(t, "base.vhd"))
 	require.Equal(t, refuse(t, "resize", "--shrink", "base.vhd", "512"), refuse(t, "resize", "--shrink", "--dry-run", "base.vhd", "512"))
+	require.NoError(t, os.Remove("leaf.vhd"))
+	require.Regexp(t, `\nhint: shrink the partitions on the disk first, or, if that data may be lost: vhd resize --shrink --allow-loss base.vhd 512\n$`,
+		refuse(t, "resize", "--shrink", "base.vhd", "512"))
 	require.Equal(t, "base.vhd: the disk would have 512 bytes, and has 4 MiB (4194304 bytes)\n", succeed(t, "resize", "--shrink", "--allow-loss", "--dry-run", "base.vhd", "512"))
 	require.Equal(t, before, readFile(t, "base.vhd"))
 	succeed(t, "resize", "--shrink", "--allow-loss", "base.vhd", "512")
 	require.EqualValues(t, 512, diskSize(t, "base.vhd"))
+}
+
+func TestResizeTakesNothingFromChildrenUnlessForced(t *testing.T) {
+	enter(t)
+	testChain(t)
+	before, want := readFile(t, "base.vhd"), vhdtest.SevenZip.Content(t, "leaf.vhd")
+	for _, args := range [][]string{{}, {"--dry-run"}} {
+		require.Equal(t, `vhd: base.vhd: another image has it as its parent: leaf.vhd
+hint: vhd export -O dynamic leaf.vhd NEW.vhd makes an image that needs no parent; if these are of no use any more: vhd resize --shrink --allow-loss --force base.vhd 512
+`, refuse(t, append(append([]string{"resize", "--shrink", "--allow-loss"}, args...), "base.vhd", "512")...))
+	}
+	require.Equal(t, before, readFile(t, "base.vhd"))
+	require.Equal(t, want, vhdtest.SevenZip.Content(t, "leaf.vhd"))
+	succeed(t, "resize", "--shrink", "--allow-loss", "--force", "base.vhd", "512")
+	require.EqualValues(t, 512, diskSize(t, "base.vhd"))
+}
+
+func TestResizeKnowsChildrenByWhateverNameTheImageHas(t *testing.T) {
+	enter(t)
+	testChain(t)
+	require.NoError(t, os.Mkdir("links", 0o755))
+	if err := os.Symlink(filepath.FromSlash("../base.vhd"), filepath.FromSlash("links/current.vhd")); err != nil {
+		t.Skip(err)
+	}
+	require.Contains(t, refuse(t, "resize", "--shrink", "--allow-loss", filepath.FromSlash("links/current.vhd"), "512"), ": another image has it as its parent: ")
+	require.NoError(t, os.Rename("base.vhd", "moved.vhd")) // leaf.vhd has lost it, and can be told where it is
+	require.Contains(t, refuse(t, "resize", "--shrink", "--allow-loss", "moved.vhd", "512"), "moved.vhd: another image has it as its parent: leaf.vhd\n")
+}
+
+func TestResizeNamesAFewOfManyChildren(t *testing.T) {
+	require.Equal(t, "a, b, c", someOf([]string{"a", "b", "c"}))
+	require.Equal(t, "a, b, c and 2 more", someOf([]string{"a", "b", "c", "d", "e"}))
 }
 
 func TestResizeSpeaksJSON(t *testing.T) {
@@ -80,6 +117,6 @@ func TestResizeSaysThatFlagsStandInFront(t *testing.T) {
 func TestResizeThatIsInterruptedLeavesTheDiskAsItWas(t *testing.T) {
 	enter(t)
 	testChain(t)
-	require.Equal(t, answer{exitError, "", "vhd: base.vhd: interrupted: the disk is as it was\n"}, interrupted(t, "resize", "base.vhd", "8M"))
+	requireInterrupted(t, "base.vhd: interrupted: the disk is as it was", "resize", "base.vhd", "8M")
 	require.EqualValues(t, 4<<20, diskSize(t, "base.vhd"))
 }

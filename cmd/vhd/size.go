@@ -6,6 +6,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/go-vhd/vhd/cmd/vhd/internal/human"
 )
 
 // sizeValue is a number of bytes as a flag: 512, 64K, 1.5G.
@@ -46,7 +48,7 @@ func parseSize(s string) (int64, error) {
 		shift = 10 * strings.Index(sizeUnits, unit)
 	}
 	if shift < 0 || len(unit) > 1 || strings.Trim(number, "0123456789.") != "" {
-		return 0, errSize
+		return 0, errorOfSize(s, unit)
 	}
 	if n, err := strconv.ParseInt(number, 10, 64); err == nil {
 		if n > math.MaxInt64>>shift {
@@ -68,29 +70,20 @@ func parseSize(s string) (int64, error) {
 	return int64(f), nil
 }
 
-// humanSize is a size as people say it, cut to three digits or so.
-func humanSize(n int64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
+// errorOfSize is errSize, with the size that may have been meant by one with KB, MB and so on behind it.
+func errorOfSize(s, unit string) error {
+	if len(unit) != 2 || unit[1] != 'B' {
+		return errSize
 	}
-	f, unit := float64(n), 0
-	for f >= 1023.5 && unit < len(sizeUnits)-1 {
-		f /= 1024
-		unit++
+	without := s[:len(s)-1]
+	if _, err := parseSize(without); err != nil {
+		return errSize
 	}
-	digits := 0
-	switch {
-	case f < 9.995 && f != math.Trunc(f):
-		digits = 2
-	case f < 99.95 && f != math.Trunc(f):
-		digits = 1
-	}
-	number := strconv.FormatFloat(f, 'f', digits, 64)
-	if digits > 0 {
-		number = strings.TrimRight(strings.TrimRight(number, "0"), ".")
-	}
-	return number + " " + sizeUnits[unit:unit+1] + "iB"
+	return mistake{error: errSize, right: map[string]string{s: without}}
 }
+
+// humanSize is a size as people say it, cut to three digits or so.
+func humanSize(n int64) string { return human.Size(n) }
 
 // exactSize is humanSize with the number of bytes.
 func exactSize(n int64) string {

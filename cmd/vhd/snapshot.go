@@ -37,7 +37,8 @@ of another file.`,
 			}
 			return flags.print(cmd.OutOrStdout(), s, s.String())
 		},
-		SuggestFor:            []string{"checkpoint", "branch"},
+		Aliases:               []string{"checkpoint"},
+		SuggestFor:            []string{"branch", "fork", "child"},
 		DisableFlagsInUseLine: true,
 	}
 	flags.addDryRun(cmd)
@@ -46,10 +47,13 @@ of another file.`,
 	return cmd
 }
 
-// snapshotted is the new image.
+// snapshotted is the new image, which always has a parent.
 type snapshotted struct {
-	created
-	Chain []string `json:"chain"`
+	outcome
+	DiskType string   `json:"disk-type"`
+	Size     int64    `json:"virtual-size"`
+	Parent   string   `json:"backing-filename"`
+	Chain    []string `json:"chain"`
 }
 
 func snapshotFile(a *app, flags *snapshotFlags, name, to string) (s snapshotted, err error) {
@@ -60,17 +64,21 @@ func snapshotFile(a *app, flags *snapshotFlags, name, to string) (s snapshotted,
 		return s, adviseFormat(name, err)
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	chain := append([]string{to}, chainNames(d)...)
-	if flags.dryRun {
-		err = mayBeMade(to)
-	} else {
-		err = d.Snapshot(to, vhd.CreateOptions{BlockSize: int64(flags.blockSize)})
+	if err := mustBeNameOfVHD(to); err != nil {
+		return s, err
 	}
-	c := created{flags.outcomeOf(to), vhd.Differencing.String(), d.Size(), name}
-	return snapshotted{c, chain}, err
+	chain := append([]string{to}, chainNames(d)...)
+	create := vhd.CreateOptions{BlockSize: int64(flags.blockSize)}
+	if flags.dryRun {
+		err = d.PlanSnapshot(to, create)
+	} else {
+		err = d.Snapshot(to, create)
+	}
+	return snapshotted{flags.outcomeOf(to), vhd.Differencing.String(), d.Size(), name, chain}, adviseNew(to, err)
 }
 
 // String is all in a sentence.
 func (s snapshotted) String() string {
-	return fmt.Sprintf(s.done("%s: %s, a chain of %d images", "%s: would be a %s, a chain of %d images"), s.Filename, s.what(), len(s.Chain))
+	what := created{s.outcome, s.DiskType, s.Size, s.Parent}.what()
+	return fmt.Sprintf(s.done("%s: %s, a chain of %d images", "%s: would be a %s, a chain of %d images"), s.Filename, what, len(s.Chain))
 }

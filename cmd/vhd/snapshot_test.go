@@ -33,6 +33,6 @@ func TestSnapshotRefusesWhatItCanNotDo(t *testing.T) {
 	require.Contains(t, refuse(t, "snapshot", "none.vhd", "new.vhd"), "none.vhd: no such file or directory")
 	require.NoFileExists(t, "new.vhd")
 	for _, flag := range []string{"--dry-run", "-q"} {
-		require.Contains(t, refuse(t, "snapshot", flag, "leaf.vhd", "none/new.vhd"), "none/new.vhd: no such file or directory")
+		require.Contains(t, refuse(t, "snapshot", flag, "leaf.vhd", "none/new.vhd"), "none/new.vhd: there is no directory none\nhint: mkdir -p none\n")
 	}
 }
