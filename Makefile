@@ -29,8 +29,19 @@ help: ## List the targets
 build: ## Build the command: bin/vhd
 	$(GO) build -trimpath -o bin/ ./cmd/vhd
 
+.PHONY: man
+man: ## Write the manual pages: man/
+	rm -f man/*.1
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null)} $(GO) run ./cmd/vhd man man
+
+.PHONY: pictures
+pictures: ## Draw the pictures of the documents anew, with chromium: docs/*.svg, docs/report.png
+	$(GO) test ./cmd/vhd -count 1 -run '^TestPicturesOfTheDocuments' -draw-pictures
+
 # Tests in which one goroutine does one thing after the other: make race has them too.
-ALONE := Repair|Mended|Hostile|OthersRead|Fault|Power|Crash|RealImages|AnyImage|ComesToLight|TopmostOne|Foreign|LeaveTheDisk|AnyWrites|Undo|OfAnySize|Codes
+ALONE := Repair|Mended|Hostile|OthersRead|Fault|Power|Crash|RealImages|AnyImage|ComesToLight|TopmostOne|Foreign|LeaveTheDisk|AnyWrites|Undo|OfAnySize|Codes|Killed|Kernel|AnyCompact
+# Tests of the command in which more than one does something: what else it does, the package's tests do.
+TOGETHER := Compare|Diff|Progress|Interrupt|Stop|LeftBy|Terminal
 
 .PHONY: test
 test: readers ## Run all tests, also with the race detector and as a 32-bit program where that can be
@@ -41,7 +52,8 @@ test-all:
 	$(GO) test -timeout 30m ./...
 
 test-race:
-	$(if $(RACE),$(GO) test -race -short -timeout 30m -skip '$(ALONE)' ./...,@echo "not with the race detector: it needs a C compiler")
+	$(if $(RACE),$(GO) test -race -short -timeout 30m -skip '$(ALONE)' . ./internal/... ./cmd/vhd/internal/...,@echo "not with the race detector: it needs a C compiler")
+	$(if $(RACE),$(GO) test -race -short -timeout 30m -run '$(TOGETHER)' ./cmd/vhd)
 
 test-386:
 	$(if $(I386),GOARCH=386 $(GO) test -short -timeout 30m ./...,@echo "not as a 32-bit program: that needs linux/amd64")
@@ -50,19 +62,20 @@ test-386:
 race: ## Run all tests with the race detector, the slow parts too
 	$(GO) test -race -timeout 1h ./...
 
-# Tests that are slow under emulation, of what comes in no order of bytes.
+# Tests that are slow under emulation, of what comes in no order of bytes. Those of the command start it as a
+# program, which no emulator runs then.
 ANYENDIAN := Beside|Killed|EveryFault|OthersRead|Power|Crash|Hostile|AnyTwo|RandomDamage|NeverComesToLight|Extent|GrowAndShrink|ReadersAndWriters|Goroutines|TopmostOne|ImportedIs|IsWrittenTo|ByManyBlocks|EndOfTheContext|ToTheSameContent
 
 .PHONY: endian
 endian: ## Run the tests big-endian, under emulation
 	@command -v $(S390X) >/dev/null || { echo "$(S390X) is missing (Debian: apt-get install qemu-user-static)"; exit 1; }
-	VHD_CRASH_STATES=1000 VHD_CRASH_STEPS=1 VHD_FAULT_POINTS=500 GOOS=linux GOARCH=s390x CGO_ENABLED=0 $(GO) test -short -timeout 30m -skip '$(ANYENDIAN)' -exec $(S390X) ./...
+	VHD_CRASH_STATES=1000 VHD_CRASH_STEPS=1 VHD_FAULT_POINTS=500 GOOS=linux GOARCH=s390x CGO_ENABLED=0 $(GO) test -short -timeout 30m -skip '$(ANYENDIAN)' -exec $(S390X) . ./internal/... ./cmd/vhd/internal/...
 
 .PHONY: readers
 readers: ## Say which programs of others the tests can ask
 	@without=$$([ "$$VHD_REQUIRE_READERS" = 1 ] && echo fail || echo skip); \
 	say() { [ "$$2" = 0 ] && echo "$$1: present" || echo "$$1: missing, its tests $$without"; }; \
-	for tool in qemu-img qemu-io 7zz strace; do command -v $$tool >/dev/null 2>&1; say $$tool $$?; done; \
+	for tool in qemu-img qemu-io 7zz strace chromium; do command -v $$tool >/dev/null 2>&1; say $$tool $$?; done; \
 	for python in /usr/bin/python3 python3; do $$python -c 'import pyvhdi' 2>/dev/null && break; done; \
 	say python3-libvhdi $$?
 	@[ -d "$$VHD_CORPUS" ] && echo "images of VHD_CORPUS: present" || echo "images of VHD_CORPUS: missing, their tests skip"

@@ -28,7 +28,9 @@ func TestTheReadmesProgramIsTheExample(t *testing.T) {
 	}
 }
 
-func TestTheReadmeNamesTheCommandsVerbsAsTheirHelpDoes(t *testing.T) {
+func TestTheDocumentOfTheCommandNamesVerbsAsTheirHelpDoes(t *testing.T) {
+	document, err := os.ReadFile("docs/command.md")
+	require.NoError(t, err)
 	sources, err := filepath.Glob("cmd/vhd/*.go")
 	require.NoError(t, err)
 	var want []string
@@ -41,7 +43,7 @@ func TestTheReadmeNamesTheCommandsVerbsAsTheirHelpDoes(t *testing.T) {
 	}
 	require.NotEmpty(t, want)
 	var got []string
-	for _, row := range regexp.MustCompile("(?m)^\\| `(vhd .*?)` \\|").FindAllStringSubmatch(readme(t), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `(vhd .*?)` \\|").FindAllStringSubmatch(string(document), -1) {
 		got = append(got, strings.ReplaceAll(row[1], `\|`, "|"))
 	}
 	require.ElementsMatch(t, want, got)
@@ -60,12 +62,14 @@ func TestTheReadmeShowsWhatTheDemoPrints(t *testing.T) {
 }
 
 func TestTheDocumentsLinkToFilesThatExist(t *testing.T) {
-	for _, document := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"} {
+	documents, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+	for _, document := range append(documents, "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md") {
 		text, err := os.ReadFile(document)
 		require.NoError(t, err)
-		for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllSubmatch(text, -1) {
+		for _, link := range regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`).FindAllSubmatch(text, -1) {
 			if target := string(link[1]); !strings.Contains(target, "://") {
-				require.FileExists(t, target, document)
+				require.FileExists(t, filepath.Join(filepath.Dir(document), target), document)
 			}
 		}
 	}
