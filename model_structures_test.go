@@ -221,12 +221,13 @@ func misaddBatmap(_ *rapid.T, s *structures, _ *modelImage) []byte {
 	return s.file
 }
 
-// shortenBatmap has a batmap without bits.
-func shortenBatmap(_ *rapid.T, s *structures, _ *modelImage) []byte {
+// shortenBatmap has a batmap without bits. It is taken away, and leaves what it took to nobody.
+func shortenBatmap(_ *rapid.T, s *structures, image *modelImage) []byte {
 	header, _ := s.putBatmap(0)
 	if header == nil {
 		return nil
 	}
+	image.holes = true
 	binary.BigEndian.PutUint32(header[16:], 0)
 	return s.file
 }
