@@ -38,9 +38,10 @@ type MergeOptions struct {
 // not open any more: ErrParentMismatch. Who writes waits while what was written last is
 // copied, which is little unless more was written at a time than could be copied.
 //
-// Chain()[into] gets the size of Chain()[from], and, unless from is not 0 and nothing at
-// all is to be written to it, a new identifier: what else is its child then fails to open
-// instead of reading nonsense. For such children, and those of the other merged images, the
+// Chain()[into] gets the size of Chain()[from]. Unless from is not 0 and nothing at all is to
+// be written to it, it and the images between the two get new identifiers: what else is their
+// child then fails to open instead of reading nonsense. So these images have to be writable.
+// For such children, and those of Chain()[from], the
 // directories that the images are in are searched first; if there are any, and
 // Force is not set, nothing is changed, and the error matches ErrOtherChildren.
 //
@@ -51,7 +52,9 @@ type MergeOptions struct {
 // more, ErrParentMismatch, and are in no other merge's way, unless it ended right when
 // Chain()[from] left: then the next one takes the lowest of them for another child. The end
 // of ctx ends it between two pieces, with ctx's error, and leaves valid images, as any
-// other error does; what was written to Chain()[into] does not show. If the files of merged
+// other error does. What was written to Chain()[into] does not show in Chain()[from] and those
+// above it; but who opens Chain()[into] itself, or an image between the two, reads a part of what
+// is merged until it is done. If the files of merged
 // images can't be removed, the merge is done all the same, and the error says so.
 //
 // With Output, a new image is made there, whole or not at all, that holds what the images
@@ -119,6 +122,7 @@ type merge struct {
 	receiver   *lowerWriter
 	blocks     int64       // that come to the receiving image's file
 	modified   time.Time   // when the receiving image was written to last, before
+	mixed      bool        // images between may read as what never was
 	writes     *writeMarks // if from is the leaf, what is written to it meanwhile
 }
 
@@ -158,13 +162,15 @@ func (m *merge) leave(err error) error {
 		merged, recorded, err = m.relink()
 	}
 	if merged != nil && m.disk.usable() == nil {
-		err = joined(err, m.renew()) // which none of the merged images names then, wherever its file lives on
+		err = joined(err, m.renewReceiver()) // which none of the merged images names then, wherever its file lives on
 	}
 	err = joined(err, m.closeReceiver())
 	if merged == nil { // the one image that can name it reads as before, and remembers this
 		recorded = m.modified
 	}
-	m.disk.setModified(m.disk.served(m.into), recorded)
+	if merged != nil || !m.mixed { // else the image above is not what it was, which this tells
+		m.disk.setModified(m.disk.served(m.into), recorded)
+	}
 	return joined(err, m.remove(merged))
 }
 
@@ -230,7 +236,7 @@ func (m *merge) fill(ctx context.Context) error {
 	}
 	resized := m.size != m.receiver.Size()
 	if n > 0 || resized || m.writes != nil { // what is written to the leaf meanwhile comes too
-		err = m.renew()
+		err = m.renewAll()
 	}
 	if err == nil && resized {
 		err = m.resize(ctx)
@@ -274,36 +280,78 @@ func (m *merge) check() error {
 	d.depths.Lock()
 	defer d.depths.Unlock()
 	v := d.view()
-	depth := v.depths[m.from] - 1 // of the image that will name the receiving one
-	if depth < 0 {
+	if depth := v.depths[m.from] - 1; depth >= 0 { // of the image that will name the receiving one
+		p, err := d.asParentOf(d.fileName(v.at(depth)), v.layers[m.into])
+		if err == nil {
+			err = v.at(depth).mayName(p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return m.checkWritable()
+}
+
+// checkWritable is why the images can't be written that have to be, down to the one above the
+// receiving one: others may have them open. The lock of depths is held.
+func (m *merge) checkWritable() error {
+	if m.opts.DryRun {
 		return nil
 	}
-	p, err := d.asParentOf(d.fileName(v.at(depth)), v.layers[m.into])
-	if err == nil {
-		err = v.at(depth).mayName(p)
+	d := m.disk
+	for depth := max(m.depthOf(m.from)-1, 1); depth < m.depthOf(m.into); depth++ {
+		if err := d.changeLower(depth, func(*lowerWriter) error { return nil }); err != nil {
+			return err
+		}
 	}
-	if err == nil && depth > 0 && !m.opts.DryRun {
-		err = d.changeLower(depth, func(*lowerWriter) error { return nil }) // others may have it open
+	return nil
+}
+
+// renewAll gives new identifiers to the receiving image and to those between it and the
+// topmost one that is merged. With what is written from now on they read as something else,
+// but for who comes from that one: their other children are not to find them any more.
+func (m *merge) renewAll() error {
+	d := m.disk
+	d.depths.Lock()
+	defer d.depths.Unlock()
+	for _, number := range m.between() {
+		renew := func(w *lowerWriter) error { return m.renew(number, w) }
+		if err := d.changeLower(m.depthOf(number), renew); err != nil {
+			return err
+		}
 	}
+	err := m.renew(m.into, m.receiver)
+	m.mixed = err == nil && len(m.between()) > 0
 	return err
 }
 
-// renew gives the receiving image a new identifier. The image above it, which
-// has to name it, has two headers meanwhile, of which one names the old and one the
-// new one (see twin): so at no moment is it without a parent.
-func (m *merge) renew() error {
+// renewReceiver is the same for the receiving image alone.
+func (m *merge) renewReceiver() error {
 	m.disk.depths.Lock()
 	defer m.disk.depths.Unlock()
+	return m.renew(m.into, m.receiver)
+}
+
+// between are the images between the topmost one that is merged and the receiving one.
+func (m *merge) between() []int32 {
+	v := m.disk.view()
+	return v.chain[v.depths[m.from]+1 : v.depths[m.into]]
+}
+
+// renew gives an image that is open for writing a new identifier. The image above it, which
+// has to name it, has two headers meanwhile, of which one names the old and one the
+// new one (see twin): so at no moment is it without a parent. The lock of depths is held.
+func (m *merge) renew(number int32, w *lowerWriter) error {
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return err
 	}
-	return m.changeAbove(m.into, func(c *headerChange) error {
+	return m.changeAbove(number, func(c *headerChange) error {
 		c.header.ParentID = id
 		if err := c.show(); err != nil {
 			return err
 		}
-		if err := m.setID(id); err != nil {
+		if err := w.setID(id); err != nil {
 			return c.disk.breakDown(err) // which of the two headers is right has to be found out
 		}
 		return c.finish()
@@ -321,17 +369,16 @@ func (m *merge) changeAbove(number int32, do func(c *headerChange) error) error 
 	return d.changeLower(depth, func(w *lowerWriter) error { return w.changeHeader(do) })
 }
 
-// setID makes id the receiving image's identifier.
-func (m *merge) setID(id uuid.UUID) error {
-	r := m.receiver
-	r.syncs.syncMu.Lock()
-	defer r.syncs.syncMu.Unlock()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.flush(heldLock{}); err != nil {
+// setID makes id the image's identifier.
+func (w *lowerWriter) setID(id uuid.UUID) error {
+	w.syncs.syncMu.Lock()
+	defer w.syncs.syncMu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.flush(heldLock{}); err != nil {
 		return err
 	}
-	return r.replaceID(id)
+	return w.replaceID(id)
 }
 
 // resize gives the receiving image the size of the topmost one that is merged. What

@@ -148,6 +148,12 @@ func TestWhatChangesNothingForTheChildrenLeavesTheirParentsTime(t *testing.T) {
 				return d.Merge(ctx, 0, 1, vhd.MergeOptions{Progress: func(_, _ int64) { cancel() }})
 			}))
 		}},
+		{what: "a merge over an image between, which is mixed with it when it is ended", want: true, do: func(f *lineage) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			return notCanceled(writing(f.name("leaf.vhd"), func(d *vhd.Disk) error {
+				return d.Merge(ctx, 0, 2, vhd.MergeOptions{Progress: func(_, _ int64) { cancel() }})
+			}))
+		}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			f := newLineage(t)

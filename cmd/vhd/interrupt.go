@@ -71,7 +71,7 @@ type left struct {
 var leftBehind = map[string]left{
 	"create":   {stands: "the image is there whole, or not at all; " + mayBeLeft},
 	"snapshot": {stands: "the new image is there whole, or not at all; " + mayBeLeft},
-	"merge":    {stands: "the disk reads as before, and merging again does the rest"},
+	"merge":    {stands: "the disk reads as before, but not the images below it, and merging again does the rest"},
 	"compact":  {stands: "the disk reads as before, and compacting again does the rest"},
 	"resize":   {"the disk has its old size still, or the new one", "vhd info tells which; if it is the old one: "},
 	"rebase":   {stands: "the disk reads as before, and the same rebase again does the rest"},

@@ -99,8 +99,8 @@ func TestWhatIsLeftByAVerbThatWasEndedAtOnce(t *testing.T) {
 		stands string
 		next   string
 	}{
-		{[]string{"merge", "alice 2.vhd"}, "the disk reads as before, and merging again does the rest", "to take it up again: vhd merge 'alice 2.vhd'"},
-		{[]string{"commit", "x.vhd"}, "the disk reads as before, and merging again does the rest", "to take it up again: vhd commit x.vhd"},
+		{[]string{"merge", "alice 2.vhd"}, "the disk reads as before, but not the images below it, and merging again does the rest", "to take it up again: vhd merge 'alice 2.vhd'"},
+		{[]string{"commit", "x.vhd"}, "the disk reads as before, but not the images below it, and merging again does the rest", "to take it up again: vhd commit x.vhd"},
 		{[]string{"--root", ".", "compact", "x.vhd"}, "the disk reads as before, and compacting again does the rest", "to take it up again: vhd --root . compact x.vhd"},
 		{[]string{"merge", "--dry-run", "x.vhd"}, "nothing was changed", "to take it up again: vhd merge --dry-run x.vhd"},
 		{[]string{"resize", "x.vhd", "+1G"}, "the disk has its old size still, or the new one", "vhd info tells which; if it is the old one: vhd resize x.vhd +1G"},

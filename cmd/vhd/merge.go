@@ -36,13 +36,15 @@ did, and remove their files. What FILE reads as stays the same. Without --from a
 IMAGE is the name of one of the images, as vhd info shows them, or its number: 0 is
 FILE, 1 its parent, and so on.
 
-The image that receives gets a new identifier, so that other children of it are
-refused instead of reading nonsense. If there are any in the directories of the
-images nothing is done, unless --force says that they are of no use any more.
+The image that receives and those between get new identifiers, so that other
+children of theirs are refused instead of reading nonsense. If there are any in the
+directories of the images nothing is done, unless --force says that they are of no
+use any more.
 
 It can be interrupted at any time: FILE reads as before, and merging again does the
-rest. Say then by name which images are meant: once they have left the chain, their
-numbers stand for others. With --to a new image takes the result, and the chain stays as it is.`,
+rest. Until then do not open the images below it: they are mixed. Say by name
+which images are meant: once they have left the chain, their numbers stand for
+others. With --to a new image takes the result, and the chain stays as it is.`,
 		Example: `  vhd merge alice-tuesday.vhd
   vhd merge --from 1 --into 3 alice.vhd
   vhd merge --to flat.vhd --into base.vhd alice.vhd`,
