@@ -11,17 +11,17 @@ import (
 )
 
 // changeInChild makes a child of base, changes five bytes of it, and prints a
-// line of it. What was not changed comes from base, which stays as it is.
+// line of it. The base stays as it is.
 func changeInChild(base, child string) (err error) {
-	disk, err := vhd.Create(child, vhd.CreateOptions{Parent: base})
+	disk, err := vhd.Create(child, vhd.CreateOptions{Parent: base}) // names of files
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, disk.Close()) }() // all is durable once Close returns nil
-	if _, err := disk.WriteAt([]byte("Alice"), 0); err != nil {
+	defer func() { err = errors.Join(err, disk.Close()) }()     // all is durable once Close returns nil
+	if _, err := disk.WriteAt([]byte("Alice"), 0); err != nil { // which stays in the child
 		return err
 	}
-	_, err = io.Copy(os.Stdout, io.NewSectionReader(disk, 0, 18))
+	_, err = io.Copy(os.Stdout, io.NewSectionReader(disk, 0, 18)) // what was not changed comes from base
 	return err
 }
 

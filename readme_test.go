@@ -24,7 +24,7 @@ func TestTheReadmesProgramIsTheExample(t *testing.T) {
 	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(readme(t), -1)
 	require.NotEmpty(t, blocks)
 	for _, block := range blocks {
-		require.Contains(t, string(example), "\n"+block[1]+"\n")
+		require.Contains(t, strings.ReplaceAll(string(example), "\n\t", "\n"), "\n"+block[1]+"}\n", "the whole of a function")
 	}
 }
 
