@@ -50,8 +50,8 @@ type CreateOptions struct {
 //
 // Options that make no sense are [fs.ErrInvalid]. Dynamic and differencing disks
 // have at most MaxDynamicSize bytes: a larger one is ErrUnsupported, as is a
-// parent whose name can't be stored as a Windows path. Errors about the parent
-// are those of Open.
+// parent whose name can't be stored as a Windows path. That the file system has surely
+// too little room, where it can tell, is ErrNoSpace. Errors about the parent are those of Open.
 func Create(name string, opts CreateOptions) (*Disk, error) {
 	opts.Writable = true
 	c := creation{name: name, opts: &opts, chain: chain{opts: &opts.Options}}
@@ -88,7 +88,7 @@ func (c *creation) create() (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := dir.publish(c.image.write); err != nil {
+	if err := c.publish(dir); err != nil {
 		return nil, err
 	}
 	disk, err := c.open()
@@ -96,6 +96,23 @@ func (c *creation) create() (*Disk, error) {
 		err = joined(err, dir.takeBack())
 	}
 	return disk, err
+}
+
+// publish makes the image appear, unless its name is taken or there is surely no room for it.
+func (c *creation) publish(dir directory) error {
+	if err := c.checkRoom(); err != nil {
+		return cmp.Or(dir.isFree(), err)
+	}
+	return dir.publish(c.image.write)
+}
+
+// checkRoom is why there is surely too little room for the new image.
+func (c *creation) checkRoom() error {
+	n, err := c.image.needs()
+	if err != nil {
+		return err
+	}
+	return c.opts.checkRoom(c.name, n)
 }
 
 // fillIn puts what the caller left to us in place of zeros, and opens the

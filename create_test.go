@@ -468,3 +468,32 @@ func TestALargeDiskIsMadeSmall(t *testing.T) {
 	require.Equal(t, "\x00\x00\x00\x00\x00\x00\x00\x00the last", string(p))
 	require.NoError(t, disk.Close())
 }
+
+// Where the file system can tell that there is too little room, nothing is begun.
+func TestAnImageThatFindsNoRoomIsNotBegun(t *testing.T) {
+	for _, c := range []struct {
+		opts vhd.CreateOptions
+		need int64
+	}{
+		{vhd.CreateOptions{}, 8192},                               // copy, header, table; a page that ends with the footer
+		{vhd.CreateOptions{BlockSize: 512}, 4096 + 64<<10 + 4096}, // 16,384 entries of the table
+		{vhd.CreateOptions{Type: vhd.Fixed}, 512},                 // the data may be a hole
+	} {
+		mem := vhdtest.NewMemFS()
+		c.opts.Size = 8 << 20
+		c.opts.FS = scarceFS{mem, c.need - 1}
+		_, err := vhd.Create("x.vhd", c.opts)
+		require.ErrorIs(t, err, vhd.ErrNoSpace)
+		require.ErrorContains(t, err, "x.vhd")
+		entries, err := mem.ReadDir(".")
+		require.NoError(t, err)
+		require.Empty(t, entries)
+		c.opts.FS = scarceFS{mem, c.need}
+		disk, err := vhd.Create("x.vhd", c.opts)
+		require.NoError(t, err)
+		require.NoError(t, disk.Close())
+		c.opts.FS = scarceFS{mem, 0}
+		_, err = vhd.Create("x.vhd", c.opts)
+		require.ErrorIs(t, err, fs.ErrExist, "%v", c.opts.Type)
+	}
+}

@@ -301,7 +301,7 @@ func TestAnImportThatFindsNoRoomIsNotBegun(t *testing.T) {
 // taken before the file grows.
 func TestAnImportTakesTheRoomThatTheFileHas(t *testing.T) {
 	mem := vhdtest.NewMemFS()
-	opts := vhd.CreateOptions{Options: vhd.Options{FS: scarceFS{mem, 0}}, Size: 64 << 20, BlockSize: 64 << 10}
+	opts := vhd.CreateOptions{Options: vhd.Options{FS: scarceFS{mem, 16 << 10}}, Size: 64 << 20, BlockSize: 64 << 10}
 	disk, err := vhd.Create("x.vhd", opts)
 	require.NoError(t, err)
 	_, err = disk.WriteAt([]byte("x"), 0)

@@ -238,6 +238,15 @@ func (n *newImage) write(f File) error {
 	return err
 }
 
+// needs is how many bytes of the file are surely written. The data of a fixed disk may be a hole.
+func (n *newImage) needs() (int64, error) {
+	l, err := n.layout()
+	if err != nil || n.diskType == Fixed {
+		return footerSize, err
+	}
+	return l.footerOff(0) + footerSize, nil
+}
+
 // head is all in front of the BAT.
 func (n *newImage) head(copyOfFooter []byte) ([]byte, error) {
 	h := DynamicHeader{DataOffset: noOffset, MaxTableEntries: n.tableEntries(), BlockSize: n.blockSize, TableOffset: footerSize + dynHeaderSize}

@@ -27,7 +27,8 @@ import (
 // ErrReadOnly; nor has one with MaxDepth images: ErrChainTooDeep; nor one opened by
 // OpenChain, which does not know where its images are, or larger than
 // MaxDynamicSize, or whose leaf's name can't be stored as a Windows path:
-// ErrUnsupported.
+// ErrUnsupported. That the file system has too little room for the new image, where it can
+// tell, is ErrNoSpace.
 func (d *Disk) Snapshot(name string, opts CreateOptions) error {
 	if err := d.writable(0, 0); err != nil {
 		return err
@@ -55,6 +56,9 @@ func (d *Disk) PlanSnapshot(name string, opts CreateOptions) error {
 	}
 	if err == nil {
 		err = s.describeParent()
+	}
+	if err == nil {
+		err = s.checkRoom()
 	}
 	return d.opError(inFile(name, err))
 }
@@ -136,7 +140,7 @@ func (s *snapshot) takeAlone() error {
 	if err := s.describeParent(); err != nil {
 		return err
 	}
-	if err := dir.publish(s.image.write); err != nil {
+	if err := s.publish(dir); err != nil {
 		return inFile(s.name, err)
 	}
 	made, err := s.openMade()

@@ -529,3 +529,30 @@ func TestAPlanOfASnapshotSaysWhatASnapshotWould(t *testing.T) {
 	require.NoError(t, os.Rename(names[3], names[1]))
 	require.Equal(t, before, filesOf(t, dir))
 }
+
+// Where the file system can tell that there is too little room for the new image, nothing is begun.
+func TestASnapshotThatFindsNoRoomIsNotBegun(t *testing.T) {
+	mem := vhdtest.NewMemFS()
+	newLine(t, vhd.Options{FS: mem}, "base.vhd")
+	create := vhd.CreateOptions{BlockSize: 512}
+	disk := openLine(t, "base.vhd", vhd.Options{FS: mem})
+	require.NoError(t, disk.Snapshot("leaf.vhd", create))
+	require.NoError(t, disk.Close())
+	need := int64(len(mustReadFile(t, mem, "leaf.vhd")))
+	require.NoError(t, mem.Remove("leaf.vhd"))
+	for free, want := range map[int64]error{need - 1: vhd.ErrNoSpace, need: nil} {
+		disk := openLine(t, "base.vhd", vhd.Options{FS: scarceFS{mem, free}})
+		require.ErrorIs(t, disk.PlanSnapshot("leaf.vhd", create), want)
+		require.ErrorIs(t, disk.PlanSnapshot("base.vhd", create), fs.ErrExist)
+		err := disk.Snapshot("leaf.vhd", create)
+		require.ErrorIs(t, err, want)
+		if want != nil {
+			require.ErrorContains(t, err, "leaf.vhd")
+			require.Len(t, disk.Chain(), 1)
+			entries, err := mem.ReadDir(".")
+			require.NoError(t, err)
+			require.Len(t, entries, 1)
+		}
+		require.NoError(t, disk.Close())
+	}
+}
