@@ -109,6 +109,9 @@ func (c *headerChange) room(n int64) (int64, error) {
 	if end > w.img.footerOff {
 		off = roundUp(max(off, w.img.footerOff), SectorSize)
 		end = off + roundUp(n, SectorSize)
+		if err := c.checkGrowth(footerAt(end) + footerSize); err != nil {
+			return 0, err
+		}
 		if err := c.disk.moveFooterBehind(end, end); err != nil {
 			return 0, err
 		}
@@ -119,6 +122,13 @@ func (c *headerChange) room(n int64) (int64, error) {
 		c.front = off
 	}
 	return off, nil
+}
+
+// checkGrowth is why there is no room for the file to end at end. A page that it has a part of
+// is taken already.
+func (c *headerChange) checkGrowth(end int64) error {
+	w := c.disk.leaf()
+	return c.disk.opts.checkRoom(c.disk.fileName(c.disk.view().top()), end-roundUp(w.img.FileSize(), holeUnit))
 }
 
 // extend makes what ends at off longer, up to end, if all up to one sector more is

@@ -52,7 +52,8 @@ type RebaseOptions struct {
 // [ErrBroken]; some sectors may have been copied. Without a former parent to compare
 // with, another one is ErrParentNotFound. A parent that is the leaf, or stands on
 // it, is ErrChainLoop; a disk that is no differencing one, [fs.ErrInvalid]; that the file system
-// has too little room for what has to be copied, where it can tell, ErrNoSpace. A disk that was opened
+// has too little room for what has to be copied, or for a path that fits nowhere in front of the blocks,
+// where it can tell, ErrNoSpace: the latter shows when the copying is done. A disk that was opened
 // by OpenChain, which does not know where its images are, and a header whose eight
 // locators are all of unknown kinds are ErrUnsupported. Other errors about the parent are those of Open.
 func (d *Disk) Rebase(parent string, opts RebaseOptions) error {

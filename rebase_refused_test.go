@@ -2,9 +2,11 @@ package vhd_test
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -125,4 +127,70 @@ func TestARebaseWithNoSpaceLeftIsNotBegun(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(want, got))
 	require.NoError(t, disk.Close())
+}
+
+// A path that fits nowhere in front of the blocks takes room at the file's end.
+func TestAReferenceThatFindsNoRoomIsNotChanged(t *testing.T) {
+	dir := strings.Repeat(strings.Repeat("d", 100)+"/", 38) // more than a page
+	far := dir + "base.vhd"
+	line := func(t *testing.T) *vhdtest.MemFS {
+		t.Helper()
+		mem := vhdtest.NewMemFS()
+		require.NoError(t, mem.MkdirAll(dir))
+		newLine(t, vhd.Options{FS: mem}, "base.vhd", "leaf.vhd")
+		return mem
+	}
+	rename := func(fsys vhd.FS) error {
+		_, err := vhd.Rename(t.Context(), "base.vhd", far, vhd.RenameOptions{Options: vhd.Options{FS: fsys, Root: "/"}})
+		return err
+	}
+	for _, c := range []struct {
+		name   string
+		change func(fsys vhd.FS) error
+	}{
+		{"Rename", rename},
+		{"Rebase", func(fsys vhd.FS) error {
+			if err := fsys.(scarceFS).FS.Rename("base.vhd", far); err != nil {
+				return err
+			}
+			disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: fsys, Root: "/", NoParents: true, Writable: true})
+			if err != nil {
+				return err
+			}
+			return errors.Join(disk.Rebase(far, vhd.RebaseOptions{}), disk.Close())
+		}},
+		{"RebaseTree", func(fsys vhd.FS) error {
+			if err := fsys.(scarceFS).FS.Rename("base.vhd", far); err != nil {
+				return err
+			}
+			mended, err := vhd.RebaseTree(t.Context(), ".", vhd.RebaseTreeOptions{Options: vhd.Options{FS: fsys, Root: "/"}})
+			if err == nil && len(mended) == 1 {
+				err = mended[0].Err
+			}
+			return err
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			require.NoError(t, c.change(scarceFS{line(t), 1 << 20}))
+			mem := line(t)
+			before := referenceIn(t, mem, "leaf.vhd")
+			err := c.change(scarceFS{mem, 1000})
+			require.ErrorIs(t, err, vhd.ErrNoSpace)
+			require.ErrorContains(t, err, "leaf.vhd")
+			require.Equal(t, before, referenceIn(t, mem, "leaf.vhd"))
+		})
+	}
+}
+
+// referenceIn is what an image says of its parent, wherever in the file that stands.
+func referenceIn(t testing.TB, fsys vhd.FS, name string) vhd.DynamicHeader {
+	t.Helper()
+	disk, err := vhd.Open(name, &vhd.Options{FS: fsys, NoParents: true})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, disk.Close()) }()
+	header, _ := disk.Chain()[0].Header()
+	for i := range header.Locators {
+		header.Locators[i].DataOffset, header.Locators[i].DataSpace = 0, 0
+	}
+	return header
 }
