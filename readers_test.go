@@ -18,10 +18,7 @@ import (
 // and has every reader that gets such an image right read it. What that is was
 // measured: see vhdtest.ForQemu, ForSevenZip and ForLibvhdi.
 func TestOthersReadWhatIsMadeHere(t *testing.T) {
-	nimages := 200
-	if testing.Short() {
-		nimages = 20
-	}
+	nimages := wanted(t, "VHD_READER_IMAGES", 200, 20)
 	for _, reader := range []vhdtest.Reader{vhdtest.Qemu, vhdtest.SevenZip, vhdtest.Libvhdi} {
 		reader.Need(t)
 	}
