@@ -48,7 +48,7 @@ func (p *progress) at(done, total int64) {
 	}
 	p.next = m.t.Add(progressEvery)
 	rate := p.rate(m)
-	p.show(p.line(done, total, rate) + p.left(m, total, rate))
+	p.show(p.line(done, total, rate, p.left(m, total, rate), roomOf(p.w)-1)) // in the last column some terminals begin a new row
 }
 
 // rate is how much is done in a second of late. It is 0 if that can't be told.
@@ -63,12 +63,19 @@ func (p *progress) rate(m moment) float64 {
 	return 0
 }
 
-func (p *progress) line(done, total int64, rate float64) string {
-	if p.units != "" {
-		return fmt.Sprintf("%s: %d of %d %s", p.verb, done, total, p.units)
+// line is all that there is room for, and left, which may be empty, rather than what stands in front of it.
+func (p *progress) line(done, total int64, rate float64, left string, room int) string {
+	share, whole, speed := fmt.Sprintf("%s: %d of %d", p.verb, done, total), " "+p.units, ""
+	if p.units == "" {
+		share = fmt.Sprintf("%s: %.0f%%", p.verb, 100*float64(done)/float64(max(total, 1)))
+		whole, speed = " of "+humanSize(total), ", "+humanSize(int64(rate))+"/s"
 	}
-	percent := 100 * float64(done) / float64(max(total, 1))
-	return fmt.Sprintf("%s: %.0f%% of %s, %s/s", p.verb, percent, humanSize(total), humanSize(int64(rate)))
+	for _, line := range []string{share + whole + speed + left, share + speed + left, share + left, share} {
+		if len(line) <= room {
+			return line
+		}
+	}
+	return share[:max(0, room)]
 }
 
 // left is how long the rest takes at that rate. In the first seconds, which are seldom like the others, it is
@@ -81,9 +88,10 @@ func (p *progress) left(m moment, total int64, rate float64) string {
 	return ", " + left.Round(time.Second).String() + " left"
 }
 
-// show replaces the line.
+// show replaces the line. The terminal may be narrower by now.
 func (p *progress) show(line string) {
-	fmt.Fprintf(p.w, "\r%s%s", line, strings.Repeat(" ", max(0, p.width-len(line))))
+	before := min(p.width, max(0, roomOf(p.w)-1))
+	fmt.Fprintf(p.w, "\r%s%s", line, strings.Repeat(" ", max(0, before-len(line))))
 	p.width = len(line)
 }
 

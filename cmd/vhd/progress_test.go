@@ -44,10 +44,22 @@ func TestProgressIsToldUnlessTheUserWantsQuiet(t *testing.T) {
 
 func TestProgressTellsShareAndRate(t *testing.T) {
 	p := progress{verb: "export"}
-	require.Equal(t, "export: 25% of 40 MiB, 2 MiB/s", p.line(10<<20, 40<<20, 2<<20))
-	require.Equal(t, "export: 0% of 40 MiB, 0 B/s", p.line(0, 40<<20, 0))
+	require.Equal(t, "export: 25% of 40 MiB, 2 MiB/s", p.line(10<<20, 40<<20, 2<<20, "", 80))
+	require.Equal(t, "export: 0% of 40 MiB, 0 B/s", p.line(0, 40<<20, 0, "", 80))
 	p = progress{verb: "rebase", units: "images"}
-	require.Equal(t, "rebase: 3 of 12 images", p.line(3, 12, 1))
+	require.Equal(t, "rebase: 3 of 12 images", p.line(3, 12, 1, "", 80))
+}
+
+func TestProgressLeavesOutWhatThereIsNoRoomFor(t *testing.T) {
+	p := progress{verb: "export"}
+	for room, want := range map[int]string{
+		40: "export: 25% of 40 MiB, 2 MiB/s, 15s left", 39: "export: 25%, 2 MiB/s, 15s left",
+		29: "export: 25%, 15s left", 20: "export: 25%", 5: "expor", 0: "", -1: "",
+	} {
+		require.Equal(t, want, p.line(10<<20, 40<<20, 2<<20, ", 15s left", room), room)
+	}
+	p = progress{verb: "rebase", units: "images"}
+	require.Equal(t, "rebase: 3 of 12, 5s left", p.line(3, 12, 1, ", 5s left", 29))
 }
 
 // How fast the first of it goes says little of the rest.

@@ -71,6 +71,20 @@ func TestWhatLooksAtManyThingsTellsHowFarItIs(t *testing.T) {
 	}
 }
 
+func TestProgressIsNoWiderThanTheTerminal(t *testing.T) {
+	t.Setenv("COLUMNS", "")
+	terminal, read := openTerminal(t, 30)
+	p := newProgress(terminal, "export", 0)
+	for i := range int64(3) {
+		p.next = now().Add(-1)
+		p.at(i<<40, 100<<40)
+	}
+	p.end()
+	for line := range strings.SplitSeq(read(), "\r") {
+		require.Less(t, len(line), 30, "%q", line)
+	}
+}
+
 func TestMapIsInColoursOnATerminal(t *testing.T) {
 	enter(t)
 	testChain(t)
