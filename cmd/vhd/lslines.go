@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-vhd/vhd/cmd/vhd/internal/human"
 )
 
 const (
@@ -114,21 +116,9 @@ const minWrapped = 20
 // below is text behind a mark, in lines that stand below the name.
 func (l line) below(mark, text string, room int) (lines []string) {
 	inFront := l.stem + mark
-	for _, part := range wrapped(text, max(minWrapped, room-utf8.RuneCountInString(inFront))) {
+	for _, part := range human.Fold(text, max(minWrapped, room-utf8.RuneCountInString(inFront))) {
 		lines = append(lines, inFront+part)
 		inFront = l.stem + strings.Repeat(" ", utf8.RuneCountInString(mark))
-	}
-	return lines
-}
-
-// wrapped is text in lines of so many letters at most, but for words that are longer.
-func wrapped(text string, width int) (lines []string) {
-	for word := range strings.FieldsSeq(text) {
-		if last := len(lines) - 1; last >= 0 && utf8.RuneCountInString(lines[last]+" "+word) <= width {
-			lines[last] += " " + word
-			continue
-		}
-		lines = append(lines, word)
 	}
 	return lines
 }

@@ -39,7 +39,7 @@ func terminalFile(w io.Writer) *os.File {
 func terminalOf(w io.Writer) picture.Terminal {
 	t := picture.Terminal{Width: noTerminalWidth}
 	if f := terminalFile(w); f != nil {
-		t.Width = cmp.Or(windowWidth(f), t.Width)
+		t.Width, t.Folds = cmp.Or(windowWidth(f), t.Width), true
 		if takesColours(f) {
 			t.Colours = coloursOf(os.Getenv)
 		}

@@ -1,4 +1,4 @@
-// Package human says numbers as people do.
+// Package human says numbers as people do, and folds text for them.
 package human
 
 import (

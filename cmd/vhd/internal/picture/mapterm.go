@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -23,7 +24,8 @@ const (
 
 // Terminal is where a picture of signs is shown.
 type Terminal struct {
-	Width   int // columns
+	Width   int  // columns
+	Folds   bool // text is to be no wider either
 	Colours Colours
 }
 
@@ -31,12 +33,16 @@ type Terminal struct {
 const (
 	termRows  = 16 // at most
 	termLabel = 11 // columns in front of a row: an offset, and space
-	termStep  = 8  // cells: a row has a multiple
+	termStep  = 8  // cells: a row has a multiple, or as many as there is room for if those are fewer
 )
 
 // perRow is how many cells of a chain of so many layers stand in a row.
 func (t Terminal) perRow(layers int) int64 {
-	return int64(max((t.Width-termLabel)/signsOf(layers).cell()/termStep, 1) * termStep)
+	n := max((t.Width-termLabel)/signsOf(layers).cell(), 1)
+	if n > termStep {
+		n -= n % termStep
+	}
+	return int64(n)
 }
 
 // Cells is how many cells a map of a chain of so many layers may have to be shown.
@@ -88,14 +94,29 @@ func (s signs) explain() string {
 func (m *Map) WriteTerminal(out io.Writer, t Terminal) error {
 	layers := len(m.Layers)
 	w := &termWriter{Writer: bufio.NewWriter(out), signs: signsOf(layers), colours: t.Colours, layers: layers, layer: Hole}
-	fmt.Fprintf(w, "%s: %s\n", m.Name, lowerFirst(m.summary()))
+	t.writeText(w, "", m.Name+": "+lowerFirst(m.summary()))
 	if m.Cells() > 0 {
-		fmt.Fprintf(w, "%s\n\n", w.explain())
+		t.writeText(w, "", w.explain())
+		fmt.Fprintln(w)
 		m.writeRows(w, t.perRow(layers))
 	}
 	fmt.Fprintln(w)
-	m.writeLegend(w)
+	m.writeLegend(w, t)
 	return w.Flush()
+}
+
+// fits says whether a line does.
+func (t Terminal) fits(line string) bool { return !t.Folds || columnsOf([]rune(line)) <= t.Width }
+
+// writeText writes text in as many lines as it needs, each with something in front of it.
+func (t Terminal) writeText(w io.Writer, inFront, text string) {
+	lines := []string{text}
+	if !t.fits(inFront + text) {
+		lines = human.Fold(text, t.Width-columnsOf([]rune(inFront)))
+	}
+	for _, line := range lines {
+		fmt.Fprintf(w, "%s%s\n", inFront, line)
+	}
 }
 
 func lowerFirst(s string) string { return strings.ToLower(s[:1]) + s[1:] }
@@ -131,28 +152,55 @@ func mostOf(parts []Part) (first, second int) {
 	return most.Layer, next.Layer
 }
 
-// writeLegend writes a table whose last column are the names, which may be of any length.
-func (m *Map) writeLegend(w *termWriter) {
-	const holds, share, file = "holds", "share", "file size"
-	width := [...]int{len(holds), len(share), len(file)}
+// writeLegend writes a table whose last column are the names, which may be of any length. Where
+// there is no room for one of its rows, what is told of each layer stands below its name.
+func (m *Map) writeLegend(w *termWriter, t Terminal) {
 	rows := m.legend()
-	for _, r := range rows {
-		for i, cell := range []string{human.Size(r.Bytes), r.Share, r.FileSize} {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
-		}
+	lines := legendLines(rows)
+	inFront := strings.Repeat(" ", 2+w.width+2) // a sign, and space
+	isTable := !slices.ContainsFunc(lines, func(line string) bool { return !t.fits(inFront + line) })
+	if isTable {
+		fmt.Fprintln(w, inFront+lines[0])
 	}
-	line := func(cells ...any) { // after the sign
-		fmt.Fprintf(w, "  %*s  %*s  %*s  %s\n", width[0], cells[0], width[1], cells[1], width[2], cells[2], cells[3])
-	}
-	fmt.Fprintf(w, "  %*s", w.width, "")
-	line(holds, share, file, "image")
-	for _, r := range rows {
+	for i, r := range rows {
 		fmt.Fprint(w, "  ")
 		w.colour(r.Layer)
 		fmt.Fprint(w, w.of(r.Layer))
 		w.plain()
-		line(human.Size(r.Bytes), r.Share, r.FileSize, r.Name)
+		if isTable {
+			fmt.Fprintf(w, "  %s\n", lines[i+1])
+			continue
+		}
+		fmt.Fprintf(w, "  %s\n", r.Name)
+		t.writeText(w, inFront, r.below())
 	}
+}
+
+// legendLines are the lines of the table, the first of which is its head, without the signs.
+func legendLines(rows []legendRow) (lines []string) {
+	table := [][4]string{{"holds", "share", "file size", "image"}}
+	for _, r := range rows {
+		table = append(table, [...]string{human.Size(r.Bytes), r.Share, r.FileSize, r.Name})
+	}
+	var width [3]int
+	for _, cells := range table {
+		for i := range width {
+			width[i] = max(width[i], utf8.RuneCountInString(cells[i]))
+		}
+	}
+	for _, c := range table {
+		lines = append(lines, fmt.Sprintf("%*s  %*s  %*s  %s", width[0], c[0], width[1], c[1], width[2], c[2], c[3]))
+	}
+	return lines
+}
+
+// below is what is told of a layer below its name.
+func (r legendRow) below() string {
+	text := fmt.Sprintf("%s, %s", human.Size(r.Bytes), r.Share)
+	if r.FileSize != "" {
+		text += ", file " + r.FileSize
+	}
+	return text
 }
 
 // termWriter writes signs in the colours of their layers.
