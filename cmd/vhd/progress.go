@@ -16,6 +16,7 @@ type progress struct {
 
 	start  time.Time
 	next   time.Time // when the line may be shown, or change
+	begun  bool      // something was told
 	recent [2]moment // the rate is that since the first, and the second takes its place
 	width  int       // of what stands in the line
 }
@@ -28,11 +29,13 @@ type moment struct {
 
 // What is done sooner shows nothing unless the user asks, the line changes no more often, and its
 // rate is that of one to two spans: that of the whole would promise nonsense where parts of
-// the work are faster than others.
+// the work are faster than others. What is told of right at the start is no rate: work that is
+// taken up again passes over what was done before.
 const (
-	progressAfter = time.Second
-	progressEvery = 200 * time.Millisecond
-	progressSpan  = 4 * time.Second
+	progressAfter  = time.Second
+	progressEvery  = 200 * time.Millisecond
+	progressSpan   = 4 * time.Second
+	progressSettle = 200 * time.Millisecond
 )
 
 func newProgress(stderr io.Writer, verb string, after time.Duration) *progress {
@@ -43,15 +46,23 @@ func newProgress(stderr io.Writer, verb string, after time.Duration) *progress {
 // at says how much is done, of how much by now.
 func (p *progress) at(done, total int64) {
 	m := moment{now(), done}
+	p.settle(m)
 	if m.t.Before(p.next) {
 		return
 	}
 	p.next = m.t.Add(progressEvery)
 	rate := p.rate(m)
-	p.show(p.line(done, total, rate, p.left(m, total, rate), roomOf(p.w)-1)) // in the last column some terminals begin a new row
+	p.show(p.line(done, total, rate, timeLeft(total-done, rate), roomOf(p.w)-1)) // in the last column some terminals begin a new row
 }
 
-// rate is how much is done in a second of late. It is 0 if that can't be told.
+// settle lets the rate begin with what is told first, and behind all that is told right at the start.
+func (p *progress) settle(m moment) {
+	if !p.begun || m.t.Sub(p.start) < progressSettle {
+		p.begun, p.recent = true, [2]moment{m, m}
+	}
+}
+
+// rate is how much is done in a second of late. It is negative if that can't be told yet.
 func (p *progress) rate(m moment) float64 {
 	if m.t.Sub(p.recent[1].t) >= progressSpan {
 		p.recent[0], p.recent[1] = p.recent[1], m
@@ -60,7 +71,7 @@ func (p *progress) rate(m moment) float64 {
 	if seconds := m.t.Sub(since.t).Seconds(); seconds > 0 {
 		return float64(m.done-since.done) / seconds
 	}
-	return 0
+	return -1
 }
 
 // line is all that there is room for, and left, which may be empty, rather than what stands in front of it.
@@ -68,7 +79,10 @@ func (p *progress) line(done, total int64, rate float64, left string, room int) 
 	share, whole, speed := fmt.Sprintf("%s: %d of %d", p.verb, done, total), " "+p.units, ""
 	if p.units == "" {
 		share = fmt.Sprintf("%s: %.0f%%", p.verb, 100*float64(done)/float64(max(total, 1)))
-		whole, speed = " of "+humanSize(total), ", "+humanSize(int64(rate))+"/s"
+		whole = " of " + humanSize(total)
+		if rate >= 0 {
+			speed = ", " + humanSize(int64(rate)) + "/s"
+		}
 	}
 	for _, line := range []string{share + whole + speed + left, share + speed + left, share + left, share} {
 		if len(line) <= room {
@@ -78,13 +92,12 @@ func (p *progress) line(done, total int64, rate float64, left string, room int) 
 	return share[:max(0, room)]
 }
 
-// left is how long the rest takes at that rate. In the first seconds, which are seldom like the others, it is
-// empty.
-func (p *progress) left(m moment, total int64, rate float64) string {
-	if rate <= 0 || m.t.Sub(p.start) < progressSpan {
+// timeLeft is how long the rest takes at a rate, or empty.
+func timeLeft(rest int64, rate float64) string {
+	if rate <= 0 {
 		return ""
 	}
-	left := time.Duration(float64(total-m.done) / rate * float64(time.Second))
+	left := time.Duration(float64(rest) / rate * float64(time.Second))
 	return ", " + left.Round(time.Second).String() + " left"
 }
 

@@ -46,6 +46,7 @@ func TestProgressTellsShareAndRate(t *testing.T) {
 	p := progress{verb: "export"}
 	require.Equal(t, "export: 25% of 40 MiB, 2 MiB/s", p.line(10<<20, 40<<20, 2<<20, "", 80))
 	require.Equal(t, "export: 0% of 40 MiB, 0 B/s", p.line(0, 40<<20, 0, "", 80))
+	require.Equal(t, "export: 49% of 40 MiB", p.line(49*40<<20/100, 40<<20, -1, "", 80))
 	p = progress{verb: "rebase", units: "images"}
 	require.Equal(t, "rebase: 3 of 12 images", p.line(3, 12, 1, "", 80))
 }
@@ -62,15 +63,33 @@ func TestProgressLeavesOutWhatThereIsNoRoomFor(t *testing.T) {
 	require.Equal(t, "rebase: 3 of 12, 5s left", p.line(3, 12, 1, ", 5s left", 29))
 }
 
-// How fast the first of it goes says little of the rest.
-func TestTheTimeThatIsLeftIsToldWhenTheRateIsThatOfSeconds(t *testing.T) {
+func TestTheTimeThatIsLeftIsToldAtOnce(t *testing.T) {
+	require.Equal(t, ", 15s left", timeLeft(30<<20, 2<<20))
+	require.Empty(t, timeLeft(30<<20, 0), "it stands still")
+	var b bytes.Buffer
+	p := newProgress(&b, "export", progressAfter)
+	p.start, p.next = p.start.Add(-2*time.Second), p.start
+	p.begun, p.recent = true, [2]moment{{t: p.start}, {t: p.start}}
+	p.at(10<<20, 40<<20)
+	require.Regexp(t, `^\rexport: 25% of 40 MiB, .* MiB/s, \d+s left$`, b.String(), "this is the first line")
+}
+
+// Work that is taken up again passes over what was done before.
+func TestTheRateIsOnlyOfWhatIsDoneNow(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	p := progress{start: start}
-	for seconds, want := range map[float64]string{0.2: "", 1: "", 3.9: "", 4: ", 15s left", 60: ", 15s left"} {
-		m := moment{start.Add(time.Duration(seconds * float64(time.Second))), 10 << 20}
-		require.Equal(t, want, p.left(m, 40<<20, 2<<20), seconds)
-		require.Empty(t, p.left(m, 40<<20, 0), "it stands still")
+	p := progress{start: start, recent: [2]moment{{t: start}, {t: start}}}
+	rateAt := func(milliseconds int, done int64) float64 {
+		m := moment{start.Add(time.Duration(milliseconds) * time.Millisecond), done}
+		p.settle(m)
+		return p.rate(m)
 	}
+	require.Negative(t, rateAt(10, 0))
+	require.Negative(t, rateAt(20, 4900))
+	require.InDelta(t, 100, rateAt(1020, 5000), 0)
+
+	p = progress{start: start, recent: p.recent}
+	require.Negative(t, rateAt(3000, 4900), "it was looked for long")
+	require.InDelta(t, 100, rateAt(4000, 5000), 0)
 }
 
 func TestTheRateIsThatOfTheLastSeconds(t *testing.T) {
@@ -79,7 +98,7 @@ func TestTheRateIsThatOfTheLastSeconds(t *testing.T) {
 	at := func(seconds int, done int64) moment {
 		return moment{start.Add(time.Duration(seconds) * time.Second), done}
 	}
-	require.Zero(t, p.rate(at(0, 0)))
+	require.Negative(t, p.rate(at(0, 0)))
 	require.InDelta(t, 100, p.rate(at(1, 100)), 0)
 	for second := range 10 { // 100 a second for ten of them
 		p.rate(at(second+1, 100*int64(second+1)))
@@ -110,7 +129,7 @@ func TestWhatIsDoneSoonShowsNoProgressUnlessTheUserAsks(t *testing.T) {
 
 	p = newProgress(&b, "export", 0)
 	p.at(1<<20, 2<<20)
-	require.Contains(t, b.String(), "\rexport: 50% of 2 MiB, ")
+	require.Contains(t, b.String(), "\rexport: 50% of 2 MiB")
 	shown := b.Len()
 	p.next = now().Add(time.Hour)
 	p.at(2<<20, 2<<20)
