@@ -298,7 +298,22 @@ func TestAReportFindsChainsWithoutAnEnd(t *testing.T) {
 		require.Equal(t, "chain-loop", f.Code)
 		told = append(told, f.Image)
 	}
-	require.Equal(t, []string{"./above.vhd", "./one.vhd", "./two.vhd"}, told)
+	require.Equal(t, []string{"above.vhd", "one.vhd", "two.vhd"}, told)
+}
+
+func TestAFindingHasTheNameOfItsImage(t *testing.T) {
+	putReported(t)
+	t.Chdir("disks")
+	for _, dir := range []string{".", "./", "../disks", workingDir(t)} {
+		n := 0
+		for _, image := range decode[folderReport](t, succeed(t, "report", "--output", "json", dir)).Images {
+			for _, f := range image.Findings {
+				require.Equal(t, image.Filename, f.Image, dir)
+				n++
+			}
+		}
+		require.NotZero(t, n)
+	}
 }
 
 func TestOthersReadAReportAsItIsMeant(t *testing.T) {

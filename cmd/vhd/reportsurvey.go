@@ -102,6 +102,9 @@ func (s *survey) check(ctx context.Context, r *imageReport) {
 		r.CheckProblem = problem(err)
 	}
 	r.Findings = report.Findings
+	for i := range r.Findings { // by the name that the images have in the report
+		r.Findings[i].Image = s.typed(r.Findings[i].Image)
+	}
 }
 
 // open looks at what only an open image tells, and the chain that it is the leaf of.
