@@ -182,7 +182,8 @@ func (l *treeLayout) columns(b *treeBox, put func(i, x, y int)) (width, height i
 	nrows := max(treeFoldRows, (len(b.fold)+ncolumns-1)/ncolumns)
 	x, y := 0, 0
 	for nth, i := range b.fold {
-		if nth > 0 && nth%nrows == 0 {
+		if nth > 0 && nth%nrows == 0 { // the edge there runs below the column
+			height = max(height, y-treeDrop/2+1)
 			x, y = x+treeBoxWidth+treeGap, 0
 		}
 		put(i, x, y)

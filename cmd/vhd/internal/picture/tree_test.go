@@ -68,6 +68,19 @@ func TestNoBoxOfATreeCoversAnother(t *testing.T) {
 	}
 }
 
+func TestEdgesToTheNextColumnAreInThePicture(t *testing.T) {
+	for _, n := range []int{13, 64, 300} {
+		l, nedges := newTreeLayout(chainOf(n).Images), 0
+		for _, b := range l.boxes[1:] {
+			if parent := l.boxes[b.parent]; b.y <= parent.y {
+				require.Less(t, parent.y+parent.height+treeDrop/2, l.height)
+				nedges++
+			}
+		}
+		require.NotZero(t, nedges)
+	}
+}
+
 func TestATreeFitsAScreenAsWideAsItsColumns(t *testing.T) {
 	const page = 1200 - 2*16 // and its margins
 	for _, tree := range []Tree{chainOf(64), chainOf(1000), fanOf(200), bushOf(200)} {
