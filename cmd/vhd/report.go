@@ -24,8 +24,8 @@ func reportCommand(a *app) *cobra.Command {
 		Short: "Make a page that tells all about the images in a folder",
 		Long: `Make a page for a browser that tells all about the images in the folder DIR: their
 trees, their sizes, what vhd check --chain finds, what vhd compact and vhd merge
-would give back with the commands for it, and a map of each disk. No image is
-changed.
+would give back with the commands for it, and a map of each disk, of the first 64 if
+there are more. No image is changed.
 
 The page is one file that needs no network. It replaces a file of the name OUT, but
 no image; - is standard output. The same folder makes the same page. With --output

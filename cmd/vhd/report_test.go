@@ -516,6 +516,8 @@ func TestAReportHasSoManyMapsAndNoMore(t *testing.T) {
 	}
 	page := reportOn(t, ".")
 	require.Equal(t, maxMaps, strings.Count(page, "<details>"))
+	require.Contains(t, succeed(t, "report", "."), "\nmaps: of the first 64 disks; vhd map --html draws those of the 2 others\n")
+	require.Contains(t, succeed(t, "report", "--help"), fmt.Sprintf("of the first %d if\n", maxMaps))
 	require.Contains(t, page, "<p>Of 2 more disks there is no map here: vhd map --html draws one.</p>")
 	require.Len(t, tagged(page, "virtual-size"), maxMaps+2)
 }

@@ -47,6 +47,9 @@ func (p *reportPage) lines(out string) []string {
 	if p.Merging > 0 {
 		lines = append(lines, "merging would give back "+humanSize(p.Merging)+" of file size")
 	}
+	if n := p.Undrawn(); n > 0 {
+		lines = append(lines, fmt.Sprintf("maps: of the first %d disks; vhd map --html draws those of the %d others", maxMaps, n))
+	}
 	return lines
 }
 
