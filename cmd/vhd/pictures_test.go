@@ -62,7 +62,7 @@ func TestPicturesOfTheDocumentsShowAReport(t *testing.T) {
 		return
 	}
 	succeed(t, "report", "-q", "-o", "report.html", "disks")
-	vhdtest.Screenshot(t, "report.html", file, 1200, 2140)
+	vhdtest.Screenshot(t, "report.html", file, 1200, 2262)
 	writeFile(t, drawnPage, []byte(page))
 }
 

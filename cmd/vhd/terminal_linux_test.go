@@ -95,7 +95,7 @@ func TestMapIsInColoursOnATerminal(t *testing.T) {
 	const (
 		off  = "\x1b[0m"
 		leaf = "\x1b[0;38;2;0;0;0;48;2;247;230;38m"
-		base = "\x1b[0;38;2;255;255;255;48;2;61;76;136m"
+		base = "\x1b[0;38;2;255;255;255;48;2;47;108;141m"
 	)
 	require.Equal(t, `leaf.vhd: a disk of 4 MiB. One cell is a block of 2 MiB.
 A cell is two signs: what holds the most of it, and what holds the next most.
@@ -109,7 +109,7 @@ A cell is two signs: what holds the most of it, and what holds the next most.
 `, shown(t, 80, "map", "leaf.vhd"))
 
 	t.Setenv("COLORTERM", "")
-	require.Contains(t, shown(t, 80, "map", "leaf.vhd"), "..\x1b[0;38;5;231;48;5;60m1\x1b[0;38;5;16;48;5;220m0"+off)
+	require.Contains(t, shown(t, 80, "map", "leaf.vhd"), "..\x1b[0;38;5;231;48;5;24m1\x1b[0;38;5;16;48;5;220m0"+off)
 
 	t.Setenv("NO_COLOR", "1")
 	require.Equal(t, succeed(t, "map", "leaf.vhd"), shown(t, 80, "map", "leaf.vhd"))

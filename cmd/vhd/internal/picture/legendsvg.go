@@ -11,7 +11,9 @@ const (
 	legendLine = 20
 	legendHead = 40 // above the first line
 	legendFoot = 16
-	legendName = 180 // where names begin
+	legendHold = 134 // where what a layer holds ends
+	legendPart = 206 // and its share
+	legendName = 224 // where names begin
 	legendSign = 7.3 // width of a character of a name
 
 	legendLong = 12 // lines that one column has before there are two
@@ -39,8 +41,8 @@ func (l legendColumns) draw(w *svgWriter, top int64, layers int) {
 		rows := l.rows[column*l.lines : min((column+1)*l.lines, len(l.rows))]
 		// What is too long ends with the column.
 		fmt.Fprintf(w, `<svg x="%d" y="%d" width="%d" height="%d">`+"\n", mapMargin+column*width, top, width-mapMargin, l.height())
-		w.text(108, legendHead-12, "soft right", "holds")
-		w.text(162, legendHead-12, "soft right", "share")
+		w.text(legendHold, legendHead-12, "soft right", "holds")
+		w.text(legendPart, legendHead-12, "soft right", "share")
 		w.text(legendName, legendHead-12, "soft", "image")
 		for i, r := range rows {
 			r.draw(w, int64(legendHead+i*legendLine), layers, int(float64(width-mapMargin-legendName)/legendSign))
@@ -60,11 +62,11 @@ func (r legendRow) draw(w *svgWriter, y int64, layers, nsigns int) {
 		}
 		fmt.Fprintf(w, `<g transform="translate(0 %d)"><rect class="paper" width="14" height="14"/><rect width="14" height="14" fill="url(#%s%s)"/></g>`+"\n", y, w.id, pattern)
 	default:
-		fmt.Fprintf(w, `<rect y="%d" width="14" height="14" fill="%s"/>`+"\n", y, LayerColour(r.Layer, layers).Hex())
+		fmt.Fprintf(w, `<rect class="swatch" x=".5" y="%d.5" width="13" height="13" fill="%s"/>`+"\n", y, LayerColour(r.Layer, layers).Hex())
 		w.text(40, y+12, "soft right", fmt.Sprint(r.Layer))
 	}
-	w.text(108, y+12, "right", human.Size(r.Bytes))
-	w.text(162, y+12, "right", r.Share)
+	w.text(legendHold, y+12, "right", human.Size(r.Bytes))
+	w.text(legendPart, y+12, "right", r.Share)
 	w.text(legendName, y+12, "mono", shorten(r.Name, nsigns))
 	fmt.Fprintln(w, "</g>")
 }

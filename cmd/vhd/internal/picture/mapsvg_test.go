@@ -1,6 +1,7 @@
 package picture
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -102,6 +103,17 @@ func TestALegendOfManyLayersHasColumns(t *testing.T) {
 		require.Equal(t, want, (len(rows)+columns.lines-1)/columns.lines, layers)
 		require.Equal(t, want, strings.Count(drawn(t, mapOf(1, layers, 1)), ">holds<"))
 	}
+}
+
+// A letter of a legend is 13 pixels high, and as wide as that in no usual font.
+func TestTheColumnsOfALegendDoNotTouch(t *testing.T) {
+	const letter, between = 9, 8 // pixels
+	require.GreaterOrEqual(t, legendHold-40, len("1023 GiB")*letter+between)
+	require.GreaterOrEqual(t, legendPart-legendHold, len(">99.9%")*letter+between)
+	require.GreaterOrEqual(t, legendName-legendPart, between)
+	svg := drawn(t, mapOf(2<<20, 1, 100, extent{586 << 30, 0}, extent{1, Hole}))
+	require.Contains(t, svg, fmt.Sprintf(`<text x="%d" y="52" class="right">586 GiB</text>`, legendHold))
+	require.Contains(t, svg, fmt.Sprintf(`<text x="%d" y="52" class="right">&gt;99.9%%</text>`, legendPart))
 }
 
 func TestTheSameMapIsTheSameDrawing(t *testing.T) {

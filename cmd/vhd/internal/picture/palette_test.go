@@ -45,10 +45,18 @@ func TestFewLayersAreFarApart(t *testing.T) {
 	}
 }
 
-func TestEveryLayerStandsOutFromThePaper(t *testing.T) {
+func TestEveryLayerStandsOutFromThePaperAndFromDarkPages(t *testing.T) {
+	darkPage := Colour{0x16, 0x19, 0x1d} // of svgStyle
+	require.Contains(t, svgStyle, darkPage.Hex())
 	for layers := 1; layers <= 256; layers++ {
-		require.Greater(t, contrast(LayerColour(layers-1, layers), Paper), 2.0)
+		for depth := range layers {
+			for _, ground := range []Colour{Paper, darkPage} {
+				require.GreaterOrEqual(t, contrast(LayerColour(depth, layers), ground), 3.0, "%d of %d", depth, layers)
+			}
+		}
 	}
+	require.GreaterOrEqual(t, contrast(LayerColour(1, 2), Colour{255, 255, 255}), 3.0, "the lowest, on white")
+	require.GreaterOrEqual(t, contrast(Paper, Colour{255, 255, 255}), 3.0, "which is around all others there")
 }
 
 func TestInkCanBeReadOnEveryLayer(t *testing.T) {
@@ -63,7 +71,7 @@ func TestInkCanBeReadOnEveryLayer(t *testing.T) {
 func TestALeafAloneAndALeafOnABase(t *testing.T) {
 	require.Equal(t, "#f7e626", LayerColour(0, 1).Hex())
 	require.Equal(t, "#f7e626", LayerColour(0, 2).Hex())
-	require.Equal(t, "#3d4c88", LayerColour(1, 2).Hex())
+	require.Equal(t, "#2f6c8d", LayerColour(1, 2).Hex())
 }
 
 func TestOf256ColoursTheNearestIsTaken(t *testing.T) {

@@ -24,6 +24,7 @@ var svgStyle = `
 .vhd .right{text-anchor:end}
 .vhd .page{fill:#fff}
 .vhd .paper{fill:` + Paper.Hex() + `}
+.vhd .swatch{stroke:` + Paper.Hex() + `}
 .vhd .gap{fill:none;stroke:` + Paper.Hex() + `}
 .vhd .hole{fill:none;stroke:#59626d}
 .vhd .bad{fill:none;stroke:#f0f3f6}
