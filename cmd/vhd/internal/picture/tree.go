@@ -62,7 +62,7 @@ type treeBox struct {
 
 // height is that of an image's box.
 func (image *TreeImage) height() int {
-	n := treePadding + treeLineHeight*(1+len(image.noteLines()))
+	n := treePadding + treeLineHeight*(image.nameLines()+len(image.noteLines()))
 	if image.Detail != "" {
 		n += treeLineHeight
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -177,7 +178,47 @@ func TestALongNameIsShortenedInTheMiddle(t *testing.T) {
 	tree.Images[0].Name = strings.Repeat("long-", 40) + "tail.vhd"
 	text := requireXML(t, tree.SVG())
 	require.Contains(t, text, tree.Images[0].Name)
-	require.Contains(t, text, "long-long-lon…long-tail.vhd")
+	require.Contains(t, string(tree.SVG()), ">long-long-long-long-long-l…<")
+	require.Contains(t, string(tree.SVG()), ">ng-long-long-long-tail.vhd<")
+}
+
+// namesIn are the names that stand in the boxes of a tree.
+func namesIn(t *testing.T, tree Tree) (names []string) {
+	t.Helper()
+	for box := range strings.SplitSeq(string(tree.SVG()), `<g class="image`) {
+		name := ""
+		for _, line := range regexp.MustCompile(`<text class="name" [^>]*>([^<]*)<`).FindAllStringSubmatch(box, -1) {
+			require.LessOrEqual(t, columnsOf([]rune(line[1])), treeNameColumns)
+			name += line[1]
+		}
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func TestNamesThatDifferStayDifferent(t *testing.T) {
+	long := strings.Repeat("long", 20)
+	for _, format := range []string{
+		"child number %02d with a rather long name that Windows people love (copy).vhd",
+		"child with a rather long name that is number %02d of those that people love (copy).vhd",
+		"%02d" + long + ".vhd", long + "%02d.vhd", long + "%02d" + long, long + long + "%02d" + long + long + ".vhd",
+		strings.Repeat("日本", 20) + "%02d" + strings.Repeat("語", 40),
+	} {
+		tree, seen := chainOf(1), map[string]bool{}
+		for i := range 40 {
+			tree.Images = append(tree.Images, TreeImage{Name: fmt.Sprintf(format, i)})
+		}
+		for _, name := range namesIn(t, tree) {
+			require.False(t, seen[name], "%s: %s", format, name)
+			seen[name] = true
+		}
+		require.Len(t, seen, 41)
+	}
+	tree := fanOf(2)
+	tree.Images[1].Name, tree.Images[2].Name = long, long
+	require.Len(t, namesIn(t, tree), 3, "the same names are no reason to look on")
 }
 
 func TestANoteHasSeveralLinesAndNoMoreThanThree(t *testing.T) {

@@ -74,7 +74,7 @@ func (t Tree) Figure() template.HTML { return template.HTML(t.draw(0, 0)) }
 // draw draws the picture, with room for a heading if there is to be one.
 func (t Tree) draw(margin, heading int) []byte {
 	l := newTreeLayout(t.Images)
-	d := treeDrawing{tree: &t, layout: l, margin: margin}
+	d := treeDrawing{tree: &t, layout: l, margin: margin, names: shortNames(t.Images)}
 	for i := range t.Images {
 		d.largest = max(d.largest, t.Images[i].Bytes)
 	}
@@ -104,7 +104,8 @@ type treeDrawing struct {
 	tree    *Tree
 	layout  *treeLayout
 	margin  int
-	largest int64 // bytes of the largest file
+	names   []string // in the boxes
+	largest int64    // bytes of the largest file
 	out     strings.Builder
 }
 
@@ -192,7 +193,10 @@ func (d *treeDrawing) box(i int) {
 	}
 	d.printf(`<g clip-path="url(#vhd-tree-box)">`)
 	y := treeLineHeight + 2
-	d.printf(`<text class="name" x="%d" y="%d">%s</text>`, treeInset, y, escape(shorten(image.Name, treeNameColumns)))
+	for nth, line := range inLines(d.names[i]) {
+		y = (1+nth)*treeLineHeight + 2
+		d.printf(`<text class="name" x="%d" y="%d">%s</text>`, treeInset, y, escape(line))
+	}
 	if image.Detail != "" {
 		y += treeLineHeight
 		d.printf(`<text class="dim" x="%d" y="%d">%s</text>`, treeInset, y, escape(shorten(image.Detail, treeLineColumns)))
@@ -226,7 +230,6 @@ func (d *treeDrawing) bar(image *TreeImage, y int) {
 // What fits into a box.
 const (
 	treeInset       = 13 // of text, pixels
-	treeNameColumns = 27 // letters of the name
 	treeLineColumns = 36 // letters of other lines
 	treeNoteLines   = 3
 )
