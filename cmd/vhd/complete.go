@@ -3,6 +3,8 @@ package main
 import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/go-vhd/vhd"
 )
 
 // shells are those that vhd completion knows, and what writes its script.
@@ -56,6 +58,33 @@ bash-completion. In PowerShell, put the last line into your $PROFILE.`,
 // anImage completes to the names of images, and of directories.
 func anImage(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return []cobra.Completion{"vhd", "avhd"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+// anUndoFile completes to the names of what repairs keep.
+func anUndoFile(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return []cobra.Completion{"undo"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+// inChain completes to the images of the chain whose leaf is named in front of the flag, but for those at its
+// top, and at its bottom. Without such a name, any image will do.
+func (a *app) inChain(top, bottom int) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) != 1 {
+			return anImage(cmd, args, toComplete)
+		}
+		opts := a.options()
+		opts.Lock = vhd.LockNone
+		d, err := vhd.Open(args[0], &opts)
+		if err != nil {
+			return anImage(cmd, args, toComplete)
+		}
+		defer func() { _ = d.Close() }() // read-only
+		names := chainNames(d)
+		if len(names) < top+bottom {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return names[top : len(names)-bottom], cobra.ShellCompDirectiveNoFileComp
+	}
 }
 
 // aFile completes to the name of any file.

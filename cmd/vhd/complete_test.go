@@ -53,7 +53,10 @@ func TestWhatTheLastWordIsCompletedTo(t *testing.T) {
 		{"merge --into ", imageFiles},
 		{"rebase --tree ", directories},
 		{"rename --search ", directories},
-		{"repair --restore ", anyFiles},
+		{"repair --restore ", "undo :8"},
+		{"repair --undo ", anyFiles},
+		{"create -o ", "subformat=fixed subformat=dynamic force_size " + nothingElse},
+		{"convert -o ", "subformat=fixed subformat=dynamic force_size " + nothingElse},
 		{"check one.vhd two.vhd ", imageFiles},
 		{"demo ", directories},
 		{"man ", directories},
@@ -61,6 +64,22 @@ func TestWhatTheLastWordIsCompletedTo(t *testing.T) {
 		{"info --o", "--output " + nothingElse},
 	} {
 		require.ElementsMatch(t, strings.Fields(c.want), strings.Fields(completion(t, c.line)), c.line)
+	}
+}
+
+func TestTheImagesOfAMergeAreThoseOfTheChain(t *testing.T) {
+	enter(t)
+	base := putImage(t, "base.vhd", testBase())
+	middle := putChild(t, "middle.vhd", base, `.\base.vhd`)
+	putChild(t, "leaf.vhd", middle, `.\middle.vhd`)
+	putChild(t, "other.vhd", base, `.\base.vhd`)
+	for line, want := range map[string]string{
+		"merge leaf.vhd --into ":               "middle.vhd base.vhd " + nothingElse,
+		"merge leaf.vhd --from l":              "leaf.vhd middle.vhd " + nothingElse,
+		"merge --from middle.vhd leaf.vhd -b ": "middle.vhd base.vhd " + nothingElse,
+		"merge gone.vhd --into ":               imageFiles,
+	} {
+		require.ElementsMatch(t, strings.Fields(want), strings.Fields(completion(t, line)), line)
 	}
 }
 

@@ -114,6 +114,11 @@ type subformatValue struct {
 	said      []string
 }
 
+// words are all that one option can be.
+func (v *subformatValue) words() []string {
+	return []string{"subformat=fixed", "subformat=dynamic", "force_size"}
+}
+
 // Set implements pflag.Value.
 func (v *subformatValue) Set(s string) error {
 	for option := range strings.SplitSeq(s, ",") {

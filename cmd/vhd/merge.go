@@ -71,6 +71,9 @@ others. With --to a new image takes the result, and the chain stays as it is.`,
 	cmd.Flags().StringVar(&flags.to, "to", "", "let `NEW`, a new image, take the result")
 	cmd.Flags().BoolVar(&flags.force, "force", false, "although other images have one of these as their parent")
 	addFormat(cmd)
+	for name, complete := range map[string]cobra.CompletionFunc{"from": a.inChain(0, 1), "into": a.inChain(1, 0), "backing": a.inChain(1, 0)} {
+		_ = cmd.RegisterFlagCompletionFunc(name, complete) // an error: there is no such flag
+	}
 	return cmd
 }
 

@@ -48,6 +48,7 @@ know.`,
 	cmd.Flags().StringVar(&flags.undo, "undo", "", "keep in `FILE`, a new one, what is changed")
 	cmd.Flags().StringVar(&flags.restore, "restore", "", "take back the repair that made the undo file `FILE`")
 	cmd.MarkFlagsMutuallyExclusive("undo", "restore")
+	_ = cmd.RegisterFlagCompletionFunc("restore", anUndoFile) // an error: there is no such flag
 	return cmd
 }
 
