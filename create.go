@@ -74,14 +74,7 @@ type creation struct {
 }
 
 func (c *creation) create() (*Disk, error) {
-	if c.name == "" {
-		return nil, fmt.Errorf("%w: an image needs a name", fs.ErrInvalid)
-	}
-	c.image = newImage{diskType: c.opts.Type, size: c.opts.Size, blockSize: c.opts.BlockSize, id: c.opts.ID, time: c.opts.Time, creator: c.opts.Creator}
-	if err := c.fillIn(); err != nil {
-		return nil, err
-	}
-	if err := c.image.check(); err != nil {
+	if err := c.describe(); err != nil {
 		return nil, err
 	}
 	dir, err := c.directory()
@@ -96,6 +89,18 @@ func (c *creation) create() (*Disk, error) {
 		err = joined(err, dir.takeBack())
 	}
 	return disk, err
+}
+
+// describe finds out all that there is to know of the image.
+func (c *creation) describe() error {
+	if c.name == "" {
+		return fmt.Errorf("%w: an image needs a name", fs.ErrInvalid)
+	}
+	c.image = newImage{diskType: c.opts.Type, size: c.opts.Size, blockSize: c.opts.BlockSize, id: c.opts.ID, time: c.opts.Time, creator: c.opts.Creator}
+	if err := c.fillIn(); err != nil {
+		return err
+	}
+	return c.image.check()
 }
 
 // publish makes the image appear, unless its name is taken or there is surely no room for it.

@@ -29,11 +29,7 @@ func (d *Disk) Import(ctx context.Context, r io.ReaderAt, size int64, opts Impor
 	if err := d.writable(0, size); err != nil {
 		return err
 	}
-	if f, ok := r.(*os.File); ok { // asking it for holes moves its position
-		if at, err := f.Seek(0, io.SeekCurrent); err == nil {
-			defer func() { _, _ = f.Seek(at, io.SeekStart) }()
-		}
-	}
+	defer keepPosition(r)()
 	if err := d.checkImport(ctx, r, size); err != nil {
 		return err
 	}
@@ -43,6 +39,16 @@ func (d *Disk) Import(ctx context.Context, r io.ReaderAt, size int64, opts Impor
 	}
 	_, err := b.run(ctx, func(buf []byte, off, n int64) error { return d.importPiece(r, buf, off, off+n) })
 	return err
+}
+
+// keepPosition is what puts the position of a file back, which asking it for holes moves.
+func keepPosition(r io.ReaderAt) (putBack func()) {
+	if f, ok := r.(*os.File); ok {
+		if at, err := f.Seek(0, io.SeekCurrent); err == nil {
+			return func() { _, _ = f.Seek(at, io.SeekStart) }
+		}
+	}
+	return func() {}
 }
 
 func (d *Disk) importPiece(r io.ReaderAt, buf []byte, off, end int64) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -312,3 +313,55 @@ func TestAnImportTakesTheRoomThatTheFileHas(t *testing.T) {
 	require.Equal(t, size, disk.Chain()[0].FileSize())
 	require.NoError(t, disk.Close())
 }
+
+func TestAPlanOfAnImportSaysWhatAnImportWould(t *testing.T) {
+	const size, block = 8 << 20, 64 << 10
+	content := make([]byte, size)
+	copy(content[1<<20:], fill(5, 100<<10)) // two blocks
+	copy(content[5<<20:], "x")              // and one
+	plan := func(free int64, opts vhd.CreateOptions, n int64) (int64, error) {
+		mem := vhdtest.NewMemFS()
+		require.NoError(t, mem.WriteFile("there.vhd", nil))
+		opts.FS = scarceFS{mem, free}
+		bytesOf, err := vhd.PlanImport(t.Context(), "x.vhd", opts, bytes.NewReader(content), n, vhd.ImportOptions{})
+		_, there := vhd.PlanImport(t.Context(), "there.vhd", opts, panickingReader{}, 0, vhd.ImportOptions{})
+		if err == nil {
+			require.ErrorIs(t, there, fs.ErrExist)
+		}
+		_, statErr := mem.Stat("x.vhd")
+		require.ErrorIs(t, statErr, fs.ErrNotExist)
+		return bytesOf, err
+	}
+	for _, c := range []struct {
+		opts vhd.CreateOptions
+		n    int64
+		free int64
+		want error
+	}{
+		{vhd.CreateOptions{Size: size, BlockSize: block}, size, 1 << 20, nil},
+		{vhd.CreateOptions{Size: size, BlockSize: block}, size, 3 * block, vhd.ErrNoSpace},
+		{vhd.CreateOptions{Size: size, Type: vhd.Fixed}, size, 1 << 20, nil},
+		{vhd.CreateOptions{Size: size, Type: vhd.Fixed}, size, 100 << 10, vhd.ErrNoSpace},
+		{vhd.CreateOptions{Size: size}, 2 * size, 1 << 40, vhd.ErrOutOfRange},
+		{vhd.CreateOptions{Size: 2 * size}, 2 * size, 1 << 40, io.ErrUnexpectedEOF},
+		{vhd.CreateOptions{Size: size, Parent: "there.vhd"}, size, 1 << 40, fs.ErrInvalid},
+		{vhd.CreateOptions{Size: 100}, 0, 1 << 40, fs.ErrInvalid},
+	} {
+		n, err := plan(c.free, c.opts, c.n)
+		require.ErrorIs(t, err, c.want)
+		if c.want == nil {
+			require.NoError(t, err)
+			mem := vhdtest.NewMemFS()
+			c.opts.FS = mem
+			require.NoError(t, createAndFill("x.vhd", c.opts, func(d *vhd.Disk) error {
+				return d.Import(t.Context(), bytes.NewReader(content), size, vhd.ImportOptions{})
+			}))
+			require.EqualValues(t, len(mustReadFile(t, mem, "x.vhd")), n)
+		}
+	}
+}
+
+// panickingReader is not read.
+type panickingReader struct{}
+
+func (panickingReader) ReadAt([]byte, int64) (int, error) { panic("it is not read") }

@@ -92,13 +92,18 @@ func (i *importRoom) addStored(pieces []Extent, off, end int64) ([]Extent, error
 
 // addData adds what is not zeros between off and end.
 func (i *importRoom) addData(pieces []Extent, off, end int64) ([]Extent, error) {
-	for from, to := range dataOf(i.from, off, end) {
+	return appendData(pieces, i.from, off, end, i.disk.zeroUnit(), i.buf)
+}
+
+// appendData appends what of r is not zeros between off and end.
+func appendData(pieces []Extent, r io.ReaderAt, off, end, unit int64, buf []byte) ([]Extent, error) {
+	for from, to := range dataOf(r, off, end) {
 		for from < to {
-			p := i.buf[:min(int64(len(i.buf)), to-from)]
-			if err := readContent(i.from, p, from); err != nil {
+			p := buf[:min(int64(len(buf)), to-from)]
+			if err := readContent(r, p, from); err != nil {
 				return nil, err
 			}
-			for s := range stretches(p, int(i.disk.zeroUnit())) {
+			for s := range stretches(p, int(unit)) {
 				if !s.zeros {
 					pieces = append(pieces, Extent{Offset: from + int64(s.from), Length: int64(s.to - s.from)})
 				}

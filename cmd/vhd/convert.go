@@ -97,8 +97,6 @@ func (c *convertFlags) importRaw(cmd *cobra.Command, opts vhd.ExportOptions, nam
 		return usageErrorf("%s is raw content, and would stay so: add -O vpc, or -O fixed", name)
 	case out == toStdout:
 		return usageErrorf("%s is raw content, and an image of it does not go to standard output: name a file", name)
-	case c.dryRun:
-		return usageErrorf("%s is raw content, of which there is no dry run: leave out --dry-run", name)
 	}
 	if err := c.mustBeNameOfForm(out); err != nil {
 		return err

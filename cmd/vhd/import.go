@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ type importFlags struct {
 func importCommand() *cobra.Command {
 	var m importFlags
 	cmd := &cobra.Command{
-		Use:   "import [-t TYPE] [--block-size SIZE] [--creator NAME] [--output human|json] [-p] [-q] IN.raw FILE",
+		Use:   "import [-t TYPE] [--block-size SIZE] [--creator NAME] [--dry-run] [--output human|json] [-p] [-q] IN.raw FILE",
 		Short: "Make an image of the raw content of a disk",
 		Long: `Make an image of the raw content of a disk. Zeros take no space in it. If the
 content does not end with a whole sector of 512 bytes, zeros are added.
@@ -43,8 +44,7 @@ FILE appears when it is whole.`,
 		ValidArgsFunction:     inOrder(aFile, anImage),
 		DisableFlagsInUseLine: true,
 	}
-	m.addOutput(cmd)
-	m.addProgress(cmd)
+	m.workFlags.add(cmd)
 	cmd.Flags().VarP(&m.diskType, "type", "t", "fixed or dynamic (dynamic)")
 	cmd.Flags().Var(&m.blockSize, "block-size", "what the image grows by, a power of two (2M)")
 	m.creator.add(cmd, creatorVHD)
@@ -82,6 +82,10 @@ func importFile(ctx context.Context, m *importFlags, from, name string, stderr i
 	}
 	progress, end := m.progressOf(stderr, "import")
 	defer end()
+	if m.dryRun {
+		err = c.plan(ctx, source, size, name, opts, progress)
+		return c, adviseNew(name, m.orInterrupted(name, err, ""))
+	}
 	err = makeWhole(name, moveNew, func(temp string) error {
 		if err := c.write(ctx, source, size, temp, opts, progress); err != nil {
 			return renamedError{m.orInterrupted(name, err, "nothing was made"), temp, name}
@@ -143,6 +147,14 @@ func openFile(name string) (*os.File, int64, error) {
 		return nil, 0, errors.Join(inFile(name, err), f.Close())
 	}
 	return f, size, nil
+}
+
+// plan finds out what write would make.
+func (c *copied) plan(ctx context.Context, source *os.File, size int64, name string, opts vhd.CreateOptions, progress func(done, total int64)) (err error) {
+	opts.Size = sectorsUp(size)
+	c.Size, c.DiskType = opts.Size, cmp.Or(opts.Type, vhd.Dynamic).String()
+	c.Bytes, err = vhd.PlanImport(ctx, name, opts, source, size, vhd.ImportOptions{Progress: progress})
+	return inRaw(source.Name(), err)
 }
 
 // write makes an image of size bytes of raw content.

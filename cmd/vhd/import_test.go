@@ -98,3 +98,35 @@ func TestAnImportThatIsInterruptedLeavesNothing(t *testing.T) {
 	requireInterrupted(t, "x.vhd: interrupted: nothing was made", "import", "in.raw", "x.vhd")
 	require.Equal(t, []string{"in.raw"}, filesIn(t, "."))
 }
+
+// A dry run tells the size that the file will have, also as vhd convert, and makes nothing.
+func TestADryRunOfAnImportTellsWhatAnImportWouldMake(t *testing.T) {
+	enter(t)
+	content := rawContent()
+	copy(content[3<<20:], make([]byte, 5<<20))
+	writeFile(t, "in.raw", content)
+	for _, args := range [][]string{
+		{"import"}, {"import", "--block-size", "512"}, {"import", "--block-size", "2K"}, {"import", "--block-size", "4K"},
+		{"import", "--block-size", "64K"}, {"import", "--block-size", "256M"}, {"import", "-t", "fixed"}, {"convert", "-f", "raw", "-O", "dynamic"},
+	} {
+		args = append(args, "in.raw", "x.vhd", "--output", "json")
+		would := decode[copied](t, succeed(t, append(args, "--dry-run", "-p")...))
+		require.NoFileExists(t, "x.vhd")
+		require.True(t, would.DryRun)
+		require.False(t, would.Changed)
+		did := decode[copied](t, succeed(t, args...))
+		info, err := os.Stat("x.vhd")
+		require.NoError(t, err)
+		if args[2] == "512" || args[2] == "2K" { // of such the file has a few in the page behind its table
+			require.InDelta(t, info.Size(), would.Bytes, 8<<10, args)
+			would.Bytes = did.Bytes
+		}
+		would.outcome = did.outcome
+		require.Equal(t, did, would)
+		require.NoError(t, os.Remove("x.vhd"))
+	}
+	require.Regexp(t, "^x.vhd: would be dynamic disk of 9 MiB in a file of .* MiB, with the content of in.raw\n$", succeed(t, "import", "--dry-run", "in.raw", "x.vhd"))
+	require.Contains(t, refuse(t, "import", "--dry-run", "in.raw", "none/x.vhd"), "none/x.vhd: there is no directory none\nhint: mkdir -p none\n")
+	writeFile(t, "x.vhd", []byte("precious"))
+	require.Equal(t, refuse(t, "import", "in.raw", "x.vhd"), refuse(t, "import", "--dry-run", "in.raw", "x.vhd"))
+}

@@ -185,7 +185,6 @@ func TestACommandLineThatCanNotBeUnderstood(t *testing.T) {
 		{"convert --azure -B base.vhd leaf.vhd x.vhd", "vhd convert: -B makes a differencing image: neither --azure nor -o subformat goes with it"},
 		{"convert -f raw in.raw x.raw", "vhd convert: in.raw is raw content, and would stay so: add -O vpc, or -O fixed"},
 		{"convert -f raw --azure in.raw x.raw", "vhd convert: in.raw is raw content, and --azure is for images: make one of it first"},
-		{"convert -f raw -O vpc --dry-run in.raw x.vhd", "vhd convert: in.raw is raw content, of which there is no dry run: leave out --dry-run"},
 		{"convert -f raw -O differencing in.raw x.vhd", "vhd convert: raw content becomes a fixed or a dynamic image"},
 		{"compare leaf.vhd", "vhd compare: B is missing"},
 		{"compare leaf.vhd base.vhd x.vhd", `vhd compare: "x.vhd" is one argument too many`},

@@ -18,7 +18,7 @@ type snapshotFlags struct {
 func snapshotCommand(a *app) *cobra.Command {
 	var flags snapshotFlags
 	cmd := &cobra.Command{
-		Use:   "snapshot [--block-size SIZE] [--dry-run] [--output human|json] [-q] IMAGE NEW",
+		Use:   "snapshot [--block-size SIZE] [--dry-run] [--output human|json] [-p] [-q] IMAGE NEW",
 		Short: "Keep an image as it is, and go on in a new one",
 		Long: `Make a differencing image NEW on top of IMAGE, which must not be written any
 more from then on: what it holds now is the snapshot. A machine goes on with NEW.
@@ -41,8 +41,7 @@ of another file.`,
 		SuggestFor:            []string{"branch", "fork", "child"},
 		DisableFlagsInUseLine: true,
 	}
-	flags.addDryRun(cmd)
-	flags.addOutput(cmd)
+	flags.add(cmd) // with -p, as elsewhere: it takes no time, so there is nothing to be told
 	cmd.Flags().Var(&flags.blockSize, "block-size", "what the new image grows by, a power of two (2M)")
 	return cmd
 }

@@ -12,7 +12,7 @@ func TestSnapshotPutsANewImageOnTop(t *testing.T) {
 	enter(t)
 	testChain(t)
 	want := vhdtest.SevenZip.Content(t, "leaf.vhd")
-	require.Contains(t, succeed(t, "snapshot", "leaf.vhd", "new.vhd"), " on top of leaf.vhd, a chain of 3 images\n")
+	require.Contains(t, succeed(t, "snapshot", "-p", "leaf.vhd", "new.vhd"), " on top of leaf.vhd, a chain of 3 images\n")
 	info := decode[imageInfo](t, succeed(t, "info", "--output", "json", "new.vhd"))
 	require.Equal(t, `.\leaf.vhd`, info.BackingFilename)
 	require.Equal(t, want, vhdtest.SevenZip.Content(t, "new.vhd"))
