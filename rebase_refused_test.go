@@ -150,7 +150,7 @@ func TestAReferenceThatFindsNoRoomIsNotChanged(t *testing.T) {
 	}{
 		{"Rename", rename},
 		{"Rebase", func(fsys vhd.FS) error {
-			if err := fsys.(scarceFS).FS.Rename("base.vhd", far); err != nil {
+			if err := fsys.(scarceFS).Rename("base.vhd", far); err != nil {
 				return err
 			}
 			disk, err := vhd.Open("leaf.vhd", &vhd.Options{FS: fsys, Root: "/", NoParents: true, Writable: true})
@@ -160,7 +160,7 @@ func TestAReferenceThatFindsNoRoomIsNotChanged(t *testing.T) {
 			return errors.Join(disk.Rebase(far, vhd.RebaseOptions{}), disk.Close())
 		}},
 		{"RebaseTree", func(fsys vhd.FS) error {
-			if err := fsys.(scarceFS).FS.Rename("base.vhd", far); err != nil {
+			if err := fsys.(scarceFS).Rename("base.vhd", far); err != nil {
 				return err
 			}
 			mended, err := vhd.RebaseTree(t.Context(), ".", vhd.RebaseTreeOptions{Options: vhd.Options{FS: fsys, Root: "/"}})

@@ -44,7 +44,7 @@ FILE appears when it is whole.`,
 		ValidArgsFunction:     inOrder(aFile, anImage),
 		DisableFlagsInUseLine: true,
 	}
-	m.workFlags.add(cmd)
+	m.add(cmd)
 	cmd.Flags().VarP(&m.diskType, "type", "t", "fixed or dynamic (dynamic)")
 	cmd.Flags().Var(&m.blockSize, "block-size", "what the image grows by, a power of two (2M)")
 	m.creator.add(cmd, creatorVHD)

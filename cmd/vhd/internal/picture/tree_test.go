@@ -186,13 +186,13 @@ func TestALongNameIsShortenedInTheMiddle(t *testing.T) {
 func namesIn(t *testing.T, tree Tree) (names []string) {
 	t.Helper()
 	for box := range strings.SplitSeq(string(tree.SVG()), `<g class="image`) {
-		name := ""
+		var name strings.Builder
 		for _, line := range regexp.MustCompile(`<text class="name" [^>]*>([^<]*)<`).FindAllStringSubmatch(box, -1) {
 			require.LessOrEqual(t, columnsOf([]rune(line[1])), treeNameColumns)
-			name += line[1]
+			name.WriteString(line[1])
 		}
-		if name != "" {
-			names = append(names, name)
+		if name.String() != "" {
+			names = append(names, name.String())
 		}
 	}
 	return names
