@@ -557,7 +557,7 @@ func TestTheHintForAChangedParentSaysHowToRecordItAnew(t *testing.T) {
 	later := time.Now().Add(time.Hour)
 	require.NoError(t, os.Chtimes("my base.vhd", later, later))
 	require.Contains(t, succeed(t, "ls"), "\nhint: alice.vhd: vhd check --chain alice.vhd tells when; if the disk in the parent is as it was "+
-		"(it was copied, or a merge was killed, which merging again completes): vhd rebase -b 'my base.vhd' alice.vhd records its time anew; "+
+		"(it was copied, or rebased, or a merge was killed, which merging again completes): vhd rebase -b 'my base.vhd' alice.vhd records its time anew; "+
 		"if it was written to, only a copy of what it was helps, put in its place\n")
 	succeed(t, "rebase", "-q", "-b", "my base.vhd", "alice.vhd")
 	require.NotContains(t, succeed(t, "ls"), "changed")

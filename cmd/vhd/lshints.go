@@ -112,7 +112,7 @@ func adviceFor(n *node, root string) (kind, how string) {
 // howChanged is what helps an image whose parent was changed.
 func (l *listed) howChanged() string {
 	name := quote(l.Filename)
-	return "vhd check --chain " + name + " tells when; if the disk in the parent is as it was (it was copied, or a merge was killed, " +
+	return "vhd check --chain " + name + " tells when; if the disk in the parent is as it was (it was copied, or rebased, or a merge was killed, " +
 		"which merging again completes): vhd rebase -b " + quote(l.FullBackingFilename) + " " + name + " records its time anew; " +
 		"if it was written to, only a copy of what it was helps, put in its place"
 }
