@@ -132,7 +132,7 @@ func resizePrograms(t testing.TB, size int64) []program {
 
 func TestP2WhatWasBehindADisksEndNeverComesToLight(t *testing.T) {
 	t.Parallel()
-	every := 3 // of so many programs one is run
+	every := 5 // of so many programs one is run
 	if testing.Short() {
 		every = 13
 	}
