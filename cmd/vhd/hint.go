@@ -25,12 +25,11 @@ const (
 // hint is what the user can do about an error, or empty. root is where parents
 // were confined to.
 func hint(ctx context.Context, err error, root string) string {
-	return hintFrom(err, root, func(child string) []string { return parentsBeside(ctx, child, root) })
+	return hintFrom(err, root, func(lost *vhd.ParentError) []string { return parentsNear(ctx, lost, root) })
 }
 
-// hintFrom is hint, where look finds the images that may be the parent of a child that
-// has lost it.
-func hintFrom(err error, root string, look func(child string) []string) string {
+// hintFrom is hint, where look finds the images that may be a lost parent.
+func hintFrom(err error, root string, look func(lost *vhd.ParentError) []string) string {
 	if hinted, ok := errors.AsType[hintedError](err); ok {
 		return hinted.hint
 	}
@@ -70,7 +69,7 @@ func hintDamaged(name string) string {
 	return "the file is damaged: go back to a copy of it, if there is one, and change nothing until then; vhd check " + quote(name) + " tells more"
 }
 
-func hintParent(e *vhd.ParentError, root string, look func(child string) []string) string {
+func hintParent(e *vhd.ParentError, root string, look func(lost *vhd.ParentError) []string) string {
 	info, rebase := "vhd info "+quote(e.Child), "vhd rebase -b PARENT "+quote(e.Child)
 	switch {
 	case errors.Is(e, vhd.ErrLocked):
@@ -80,7 +79,7 @@ func hintParent(e *vhd.ParentError, root string, look func(child string) []strin
 	case errors.Is(e, vhd.ErrUnsupported):
 		return ""
 	}
-	if found := look(e.Child); len(found) > 0 {
+	if found := look(e); len(found) > 0 {
 		return hintFound(e.Child, found)
 	}
 	if errors.Is(e, vhd.ErrParentMismatch) {
@@ -96,11 +95,14 @@ func hintParent(e *vhd.ParentError, root string, look func(child string) []strin
 	for _, a := range e.Attempts {
 		if a.Name != "" && errors.Is(a.Err, fs.ErrNotExist) {
 			return "put the parent there: " + quote(a.Name) + "; or tell where it is now: " + rebase +
-				"; or let it be looked for in a folder and those in it: vhd rebase --tree DIR; " + info + " shows its identifier"
+				orInATree + "; " + info + " shows its identifier"
 		}
 	}
 	return info + " shows what it refers to"
 }
+
+// orInATree is what else can be done about a lost parent, where that was not done already.
+const orInATree = "; or let it be looked for in a folder and those in it: vhd rebase --tree DIR"
 
 // unreadableParent is the first file that is where the parent should be, and is no image that can be
 // read; empty: there is none.

@@ -42,15 +42,36 @@ func (f *forest) hints(root, verb string) []string {
 		remedies = append(remedies, &r)
 	}
 	slices.SortStableFunc(remedies, func(a, b *remedy) int { return cmp.Compare(a.rank, b.rank) })
+	remedies, nlost, nmore := withFewLost(remedies)
 	var hints []string
 	for _, r := range remedies[:min(len(remedies), maxHints)] {
 		hints = append(hints, f.hintOf(r))
 	}
-	isLost := func(r *remedy) bool { return r.rank == rankLost && r.first.isOrphan() }
-	if !f.recursive && slices.ContainsFunc(remedies, isLost) {
+	if nmore > 0 {
+		hints = append(hints, fmt.Sprintf("and %d more parents are lost", nmore))
+	}
+	if !f.recursive && nlost > 0 {
 		hints = append(hints, "vhd "+verb+" -R "+quote(f.dir)+" looks for parents in the folders in it too")
 	}
 	return hints
+}
+
+// maxLostTold is of how many lost parents it is told where they should be.
+const maxLostTold = 3
+
+// withFewLost are the remedies without those of too many lost parents, of which it also tells how many there
+// are, and how many were left out.
+func withFewLost(remedies []*remedy) (few []*remedy, nlost, nmore int) {
+	for _, r := range remedies {
+		if r.rank == rankLost && r.first.isOrphan() {
+			if nlost++; nlost > maxLostTold {
+				nmore++
+				continue
+			}
+		}
+		few = append(few, r)
+	}
+	return few, nlost, nmore
 }
 
 // The ranks of remedies: what is nearly done comes first.
@@ -102,7 +123,7 @@ func adviceFor(n *node, root string) (kind, how string) {
 	}
 	switch {
 	case n.isOrphan():
-		return n.parent.note, hintFrom(err, root, nowhereElse)
+		return n.parent.note + noWord + n.parent.name + noWord + n.image.ParentID, hintFrom(err, root, nowhereElse) // one for each parent
 	case isDamage(err):
 		return "damaged", hintDamaged(name)
 	}
@@ -119,7 +140,7 @@ func (l *listed) howChanged() string {
 
 // nowhereElse says that no other image may be the parent of one: of those in the folder it is
 // known already.
-func nowhereElse(string) []string { return nil }
+func nowhereElse(*vhd.ParentError) []string { return nil }
 
 // isMoved says whether one image, and no other, seems to be the parent of an orphan.
 func (f *forest) isMoved(n *node) bool {

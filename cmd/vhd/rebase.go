@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -174,13 +175,16 @@ func (r *rebased) lines() []string {
 	return append(lines, "  identifier: "+r.ParentID)
 }
 
-// adviseCandidates adds to the error of an image of which several may be the parent the command that
-// takes one of them.
-func adviseCandidates(r *vhd.Rebased) error {
-	if len(r.Candidates) == 0 {
+// adviseInTree adds to the error of an image whose parent was looked for in a whole tree what can be done: if
+// several may be it, the command that takes one of them.
+func adviseInTree(r *vhd.Rebased, root string) error {
+	if len(r.Candidates) > 0 {
+		return hintedError{r.Err, hintFound(r.Name, r.Candidates)}
+	}
+	if _, lost := errors.AsType[*vhd.ParentError](r.Err); !lost {
 		return r.Err
 	}
-	return hintedError{r.Err, hintFound(r.Name, r.Candidates)}
+	return hintedError{r.Err, strings.Replace(hintFrom(r.Err, root, nowhereElse), orInATree, "", 1)}
 }
 
 func runRebaseTree(cmd *cobra.Command, a *app, flags *rebaseFlags) error {
@@ -201,7 +205,7 @@ func runRebaseTree(cmd *cobra.Command, a *app, flags *rebaseFlags) error {
 		one := rebased{outcome: flags.outcomeOf(r.Name), Parent: r.Parent}
 		if r.Err != nil {
 			failed, one.Changed, one.Error = true, false, bare(r.Err.Error())
-			reportError(cmd.ErrOrStderr(), cmd, adviseCandidates(&r))
+			reportError(cmd.ErrOrStderr(), cmd, adviseInTree(&r, a.root))
 		} else {
 			lines = append(lines, one.lines()...)
 		}
