@@ -58,19 +58,77 @@ func helpCommand() *cobra.Command {
 
 // noSuchCommand is the answer to a verb that there is not.
 func noSuchCommand(root *cobra.Command, verb string) error {
+	err := fmt.Errorf("there is no command %q", verb)
 	like := verbsLike(root, verb)
 	if root.Flag(verb) != nil {
 		like = append(like, "--"+verb)
 	}
-	return usageError{orIsIt(fmt.Errorf("there is no command %q", verb), verb, like)}
+	asked := orIsIt(err, verb, like)
+	if line, ok := errors.AsType[mistake](asked); ok && !hasFlagsOfVerb(correctedWords(root, line)) {
+		asked = line.error // behind another verb, the flags are none
+	}
+	return usageError{asked}
+}
+
+// hasFlagsOfVerb says whether all flags of a command line are known to its verb.
+func hasFlagsOfVerb(words []string) bool {
+	verb, args, err := newCommand().Find(words)
+	if err != nil || !verb.HasParent() {
+		return err == nil
+	}
+	err = verb.ParseFlags(args)
+	return err == nil || errors.Is(err, pflag.ErrHelp)
 }
 
 // verbsLike are the verbs that may have been meant. A short one is a few letters from any
 // word, so at least it begins the same.
-func verbsLike(cmd *cobra.Command, word string) []string {
-	return slices.DeleteFunc(cmd.SuggestionsFor(word), func(verb string) bool {
-		return len(verb) <= cmd.SuggestionsMinimumDistance && !strings.HasPrefix(word, verb[:1])
+func verbsLike(root *cobra.Command, word string) []string {
+	if verb := verbOfOthers(root, word); verb != "" {
+		return []string{verb}
+	}
+	return slices.DeleteFunc(slices.Compact(root.SuggestionsFor(word)), func(verb string) bool {
+		cmd, _, _ := root.Find([]string{verb})
+		isNamedSo := slices.ContainsFunc(cmd.SuggestFor, func(name string) bool { return strings.EqualFold(name, word) })
+		isShort := len(verb) <= root.SuggestionsMinimumDistance && !strings.HasPrefix(word, verb[:1])
+		return !isNamedSo && (isShort || !isNear(word, verb))
 	})
+}
+
+// verbOfOthers is the verb that is called so in other letters, or by PowerShell, as in Get-VHD; empty: none is.
+func verbOfOthers(root *cobra.Command, word string) string {
+	name := strings.TrimSuffix(strings.ToLower(word), "-vhd")
+	if name == word {
+		return ""
+	}
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == name || cmd.HasAlias(name) || slices.Contains(cmd.SuggestFor, name) {
+			return cmd.Name()
+		}
+	}
+	return ""
+}
+
+// withoutVerb is the answer to a command line of which the verb is missing or unknown, whatever flags stand
+// in it: those are the verb's, which nobody knows. It is nil if there is a verb, or no word at all.
+func withoutVerb(root *cobra.Command, args []string) error {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultHelpFlag()
+	root.InitDefaultVersionFlag()
+	verb, _, err := root.Find(args)
+	if err != nil || verb != root {
+		return nil
+	}
+	for i := 0; i < len(args) && args[i] != "--"; i++ {
+		switch arg := args[i]; {
+		case strings.HasPrefix(arg, "__complete"): // which a shell types, and cobra answers
+			return nil
+		case !strings.HasPrefix(arg, "-"):
+			return runNoVerb(root, args[i:])
+		case !strings.Contains(arg, "="): // its value may be behind it
+			i++
+		}
+	}
+	return nil
 }
 
 // wrongFlag is the answer to a flag that can't be understood.
@@ -109,7 +167,7 @@ func wordsLike(word string, words []string) []string {
 	for _, one := range words {
 		verbs.AddCommand(&cobra.Command{Use: one, Run: func(*cobra.Command, []string) {}})
 	}
-	return verbs.SuggestionsFor(word)
+	return slices.DeleteFunc(verbs.SuggestionsFor(word), func(other string) bool { return !isNear(word, other) })
 }
 
 // orIsIt asks behind err, which is about a word, whether the user means one of these.

@@ -48,7 +48,7 @@ is for that. It is 1 if there is a folder that can not be read.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runLs(cmd, a, &flags, append(args, ".")[0])
 		},
-
+		SuggestFor:            []string{"list", "scan", "dir"},
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction:     inOrder(aDirectory),
 	}

@@ -39,8 +39,16 @@ func correctedLine(cmd *cobra.Command, err error) string {
 	if !ok {
 		return ""
 	}
+	if words := correctedWords(cmd, known); words != nil {
+		return typed(words)
+	}
+	return ""
+}
+
+// correctedWords are the arguments of the command line as it was meant; nil: it can't be told.
+func correctedWords(cmd *cobra.Command, known mistake) []string {
 	if known.line != nil {
-		return typed(known.line)
+		return known.line
 	}
 	words := wordsTyped(cmd)
 	ncorrected := 0
@@ -51,9 +59,9 @@ func correctedLine(cmd *cobra.Command, err error) string {
 		}
 	}
 	if ncorrected != len(known.right) { // it can't be told which word it is
-		return ""
+		return nil
 	}
-	return typed(words)
+	return words
 }
 
 // rightFor is what should stand in the place of a word. It may be a part of one that begins with a
