@@ -57,7 +57,7 @@ it is one.`,
 			}
 			return runExport(cmd, a, &e, opts, args[0], args[1])
 		},
-		SuggestFor:            []string{"copy", "clone"},
+		SuggestFor:            []string{"copy", "clone", "flatten"},
 		ValidArgsFunction:     inOrder(anImage, aFile),
 		DisableFlagsInUseLine: true,
 	}

@@ -64,10 +64,27 @@ func noSuchCommand(root *cobra.Command, verb string) error {
 		like = append(like, "--"+verb)
 	}
 	asked := orIsIt(err, verb, like)
+	if strings.EqualFold(verb, "flatten") {
+		asked = mistake{error: asked, line: flattening(root, verb)}
+	}
 	if line, ok := errors.AsType[mistake](asked); ok && !hasFlagsOfVerb(correctedWords(root, line)) {
-		asked = line.error // behind another verb, the flags are none
+		asked = errors.New(line.Error()) // the flags are none of that verb, and so the line is not what was meant
 	}
 	return usageError{asked}
+}
+
+// flattening is the command line that makes one image of a chain, as some call it flatten.
+func flattening(root *cobra.Command, verb string) []string {
+	words := wordsTyped(root)
+	at := slices.Index(words, verb)
+	files := words[at+1:]
+	if len(files) == 0 {
+		files = []string{"FILE"}
+	}
+	if len(files) == 1 {
+		files = append(slices.Clone(files), "NEW.vhd")
+	}
+	return slices.Concat(words[:at], []string{"export", "-O", "dynamic"}, files)
 }
 
 // hasFlagsOfVerb says whether all flags of a command line are known to its verb.

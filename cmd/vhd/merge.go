@@ -61,7 +61,7 @@ others. With --to a new image takes the result, and the chain stays as it is.`,
 			}
 			return flags.print(cmd.OutOrStdout(), m, m.String())
 		},
-		SuggestFor:            []string{"flatten", "collapse"},
+		SuggestFor:            []string{"collapse"},
 		DisableFlagsInUseLine: true,
 	}
 	flags.add(cmd)

@@ -45,3 +45,22 @@ func TestAVerbBehindFlagsOfAllIsFound(t *testing.T) {
 	succeed(t, "--help")
 	succeed(t, "help", "info")
 }
+
+func TestAGuessIsNearWhatWasTyped(t *testing.T) {
+	for _, c := range []struct {
+		line, says, hint string
+	}{
+		{"info --foo c1.vhd", "vhd info: unknown flag: --foo", "vhd info --help tells more"},
+		{"coalesce -n s1.vhd", "vhd merge: unknown shorthand flag: 'n' in -n", "vhd merge --help tells more"},
+		{"map --htm x.html s1.vhd", "vhd map: unknown flag: --htm; is it --html?", "vhd map --html x.html s1.vhd; vhd map --help tells more"},
+		{"flatten s.vhd", `vhd: there is no command "flatten"; is it export?`, "vhd export -O dynamic s.vhd NEW.vhd; vhd --help tells more"},
+		{"flatten s.vhd flat.vhd", `vhd: there is no command "flatten"; is it export?`, "vhd export -O dynamic s.vhd flat.vhd; vhd --help tells more"},
+		{"--root . flatten s.vhd", `vhd: there is no command "flatten"; is it export?`, "vhd --root . export -O dynamic s.vhd NEW.vhd; vhd --help tells more"},
+		{"flatten", `vhd: there is no command "flatten"; is it export?`, "vhd export -O dynamic FILE NEW.vhd; vhd --help tells more"},
+		{"flatten --nonsense s.vhd", `vhd: there is no command "flatten"; is it export?`, "vhd --help tells more"},
+	} {
+		lines := strings.Split(command(t, strings.Fields(c.line)...).stderr, "\n")
+		require.Equal(t, c.says, lines[0])
+		require.Equal(t, "hint: "+c.hint, lines[2])
+	}
+}

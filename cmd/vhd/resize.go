@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -147,7 +148,7 @@ func resizeFile(ctx context.Context, a *app, flags *resizeFlags, name, arg strin
 	}
 	if r.Size < r.OldSize && !flags.shrink {
 		return r, hintedError{fmt.Errorf("%s: the disk would become smaller, from %s to %s", name, exactSize(r.OldSize), exactSize(r.Size)),
-			"if that is meant: vhd resize --shrink " + quote(name) + " " + arg}
+			hintSmaller(name, arg)}
 	}
 	r.Changed = r.Changed && r.Size != r.OldSize
 	if r.Size < r.OldSize && flags.allowLoss && !flags.force {
@@ -162,6 +163,20 @@ func resizeFile(ctx context.Context, a *app, flags *resizeFlags, name, arg strin
 		err = hintedError{err, r.hintLoss(ctx, a, arg)}
 	}
 	return r, flags.orInterrupted(name, err, "the disk is as it was")
+}
+
+// hintSmaller is what can be done where the disk would become smaller: of a few bytes, the unit may be missing.
+func hintSmaller(name, arg string) string {
+	smaller := "vhd resize --shrink " + quote(name) + " " + arg
+	n, err := strconv.ParseUint(arg, 10, 64)
+	if err != nil || n >= 1<<20 {
+		return "if that is meant: " + smaller
+	}
+	meant := arg + "G"
+	if n > vhd.MaxDynamicSize>>30 {
+		meant = arg + "M"
+	}
+	return "is " + meant + " meant? vhd resize " + quote(name) + " " + meant + "; if it is bytes: " + smaller
 }
 
 // mustBeSizeOf is what is wrong with a size that the disk in an image can't have.

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,7 +36,7 @@ func TestResizeShrinksOnlyWhenToldTo(t *testing.T) {
 	enter(t)
 	testChain(t)
 	before := readFile(t, "base.vhd")
-	require.Equal(t, "vhd: base.vhd: the disk would become smaller, from 4 MiB (4194304 bytes) to 512 bytes\nhint: if that is meant: vhd resize --shrink base.vhd 512\n",
+	require.Equal(t, "vhd: base.vhd: the disk would become smaller, from 4 MiB (4194304 bytes) to 512 bytes\nhint: is 512G meant? vhd resize base.vhd 512G; if it is bytes: vhd resize --shrink base.vhd 512\n",
 		refuse(t, "resize", "base.vhd", "512"))
 	require.Regexp(t, `^vhd: base.vhd: data would be lost: the first byte that is not zero is at \d+ of the disk, and the new size is 512\nhint: leaf.vhd would lose it too: .* vhd resize --shrink --allow-loss --force base.vhd 512\n$`,
 		refuse(t, "resize", "--shrink", "base.vhd", "512"))
@@ -119,4 +120,20 @@ func TestResizeThatIsInterruptedLeavesTheDiskAsItWas(t *testing.T) {
 	testChain(t)
 	requireInterrupted(t, "base.vhd: interrupted: the disk is as it was", "resize", "base.vhd", "8M")
 	require.EqualValues(t, 4<<20, diskSize(t, "base.vhd"))
+}
+
+func TestResizeAsksWhetherAUnitWasForgotten(t *testing.T) {
+	enter(t)
+	succeed(t, "create", "-q", "a b.vhd", "1G")
+	for arg, want := range map[string]string{
+		"10":      "is 10G meant? vhd resize 'a b.vhd' 10G; if it is bytes: vhd resize --shrink 'a b.vhd' 10",
+		"20480":   "is 20480M meant? vhd resize 'a b.vhd' 20480M; if it is bytes: vhd resize --shrink 'a b.vhd' 20480",
+		"1048576": "if that is meant: vhd resize --shrink 'a b.vhd' 1048576",
+		"10K":     "if that is meant: vhd resize --shrink 'a b.vhd' 10K",
+	} {
+		_, hint, _ := strings.Cut(refuse(t, "resize", "a b.vhd", arg), "\nhint: ")
+		require.Equal(t, strings.ReplaceAll(want, "'a b.vhd'", quote("a b.vhd"))+"\n", hint)
+	}
+	succeed(t, "create", "-q", "small.vhd", "512K")
+	require.Contains(t, refuse(t, "resize", "small.vhd", "512"), "\nhint: is 512G meant?")
 }
