@@ -17,7 +17,8 @@ import (
 
 const (
 	hintLocked  = "another program has it open, perhaps a virtual machine that is running: end that first"
-	hintExists  = "choose another name: a new image takes the place of no file"
+	hintExists  = chooseName + "a new image takes the place of no file"
+	chooseName  = "choose another name: "
 	hintFull    = "make room there, or choose a place on another file system"
 	hintOutside = "name a directory that holds all the parents with --root, or leave --root out"
 )

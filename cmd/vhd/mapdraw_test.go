@@ -207,8 +207,8 @@ func TestAPictureReplacesNoImage(t *testing.T) {
 	before := sumOf(t, "base.vhd")
 	require.NoError(t, os.Mkdir("dir", 0o755))
 	for name, want := range map[string]string{
-		"base.vhd":   "vhd: base.vhd: it is a VHD image, which a picture would replace\nhint: " + hintExists + "\n",
-		"leaf.vhd":   "vhd: leaf.vhd: it is a VHD image, which a picture would replace\nhint: " + hintExists + "\n",
+		"base.vhd":   "vhd: base.vhd: it is a VHD image, which a picture would replace\nhint: choose another name: a picture takes the place of no image\n",
+		"leaf.vhd":   "vhd: leaf.vhd: it is a VHD image, which a picture would replace\nhint: choose another name: a picture takes the place of no image\n",
 		"dir":        "vhd: dir: it is a directory\nhint: give the new file a name in it, such as dir/NEW\n",
 		"none/x.svg": "vhd: none/x.svg: there is no directory none\nhint: mkdir -p none\n",
 	} {

@@ -74,10 +74,18 @@ func replaceable(out, by string) (string, error) {
 		return "", inFile(out, err)
 	}
 	if isVHD(out) {
-		return "", hintedError{fmt.Errorf("%s: it is a VHD image, which %s would replace", out, by), hintExists}
+		return "", hintedError{fmt.Errorf("%s: it is a VHD image, which %s would replace", out, by), chooseName + by + " takes the place of no image"}
 	}
 	target, err := filepath.EvalSymlinks(out)
 	return target, inFile(out, err)
+}
+
+// adviseTaken adds to the error of a name that a file has already what should have it: no new image.
+func adviseTaken(what string, err error) error {
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return hintedError{err, chooseName + what + " takes the place of no file"}
 }
 
 // newFile is who may read and write a file that holds nothing of others, before the umask.

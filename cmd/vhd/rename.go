@@ -56,7 +56,7 @@ func runRename(cmd *cobra.Command, a *app, flags *renameFlags, from, to string) 
 	children, err := vhd.Rename(cmd.Context(), from, to, opts)
 	end()
 	if err = flags.orInterrupted(from, err, "it has its name still"); err != nil {
-		return adviseNew(to, adviseFormat(from, adviseOtherFileSystem(from, to, err)))
+		return adviseNew(to, adviseFormat(from, adviseTaken("a renamed image", adviseOtherFileSystem(from, to, err))))
 	}
 	r := renamed{outcome: flags.outcomeOf(to), Former: from, Children: append([]string{}, children...)}
 	return flags.print(cmd.OutOrStdout(), r, r.lines()...)

@@ -30,7 +30,7 @@ func TestRenameRefusesWhatItCanNotDo(t *testing.T) {
 	enter(t)
 	testChain(t)
 	writeFile(t, "new.vhd", []byte("precious"))
-	require.Equal(t, "vhd: new.vhd: file already exists\nhint: "+hintExists+"\n", refuse(t, "rename", "base.vhd", "new.vhd"))
+	require.Equal(t, "vhd: new.vhd: file already exists\nhint: choose another name: a renamed image takes the place of no file\n", refuse(t, "rename", "base.vhd", "new.vhd"))
 	require.Equal(t, "precious", string(readFile(t, "new.vhd")))
 	require.Contains(t, refuse(t, "rename", "none.vhd", "other.vhd"), "none.vhd: no such file or directory")
 	requireInterrupted(t, "base.vhd: interrupted: it has its name still", "rename", "base.vhd", "other.vhd")

@@ -90,7 +90,8 @@ func repairOne(ctx context.Context, a *app, flags *repairFlags, name string, std
 		r.Undo, r.Steps = report.Undo, append(r.Steps, report.Steps...)
 	}
 	if err != nil {
-		r.fail(adviseFormat(name, flags.orInterrupted(name, err, "what could be read still can, and repairing again does the rest")))
+		err = flags.orInterrupted(name, adviseTaken("an undo file", err), "what could be read still can, and repairing again does the rest")
+		r.fail(adviseFormat(name, err))
 		r.Changed = report != nil // it ended on its way
 		if r.Changed && flags.undo != "" {
 			r.err = hintedError{r.err, "give the next undo file another name, or leave out --undo: " + flags.undo + " keeps what was there first"}

@@ -106,7 +106,7 @@ func TestRepairSaysWhyItCanNot(t *testing.T) {
 	enter(t)
 	before := putLost(t)
 	writeFile(t, "here", []byte("mine"))
-	require.Equal(t, answer{exitNotChecked, "", "vhd: here: no undo file, and so no repair: file already exists\nhint: " + hintExists + "\n"},
+	require.Equal(t, answer{exitNotChecked, "", "vhd: here: no undo file, and so no repair: file already exists\nhint: choose another name: an undo file takes the place of no file\n"},
 		command(t, "repair", "--undo", "here", "lost.vhd"))
 	require.True(t, bytes.Equal(before, readFile(t, "lost.vhd")))
 

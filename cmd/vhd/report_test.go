@@ -564,7 +564,7 @@ func TestAReportReplacesNoImage(t *testing.T) {
 	mkdir(t, "dir")
 	before := sums(t)
 	for out, want := range map[string]string{
-		"leaf.vhd":   "vhd: leaf.vhd: it is a VHD image, which a report would replace\nhint: " + hintExists + "\n",
+		"leaf.vhd":   "vhd: leaf.vhd: it is a VHD image, which a report would replace\nhint: choose another name: a report takes the place of no image\n",
 		"dir":        "vhd: dir: it is a directory\nhint: give the new file a name in it, such as dir/NEW\n",
 		"none/x.htm": "vhd: none/x.htm: there is no directory none\nhint: mkdir -p none\n",
 	} {
