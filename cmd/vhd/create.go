@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -166,7 +167,7 @@ func createFile(a *app, m *createFlags, name string) (c created, err error) {
 	opts.Options = a.options()
 	d, err := vhd.Create(name, opts)
 	if err != nil {
-		return c, adviseNew(name, adviseFormat(m.parent, err))
+		return c, adviseNew(name, adviseFormat(m.parent, adviseDeepParent(a, m.parent, err)))
 	}
 	chain := d.Chain()
 	c = created{outcome: m.outcomeOf(name), DiskType: chain[0].Footer().Type.String(), Size: d.Size()}
@@ -174,6 +175,19 @@ func createFile(a *app, m *createFlags, name string) (c created, err error) {
 		c.Parent = chain[1].Name()
 	}
 	return c, d.Close()
+}
+
+// adviseDeepParent is adviseDeep of a new image's parent.
+func adviseDeepParent(a *app, parent string, err error) error {
+	if !errors.Is(err, vhd.ErrChainTooDeep) {
+		return err
+	}
+	d, openErr := a.open(parent)
+	if openErr != nil { // its own chain is too deep
+		return err
+	}
+	defer func() { _ = d.Close() }() // read-only
+	return adviseDeep(chainNames(d), err)
 }
 
 // String is all in a sentence.

@@ -95,7 +95,7 @@ func mergeFile(ctx context.Context, a *app, flags *mergeFlags, name string, stde
 		return m, adviseFormat(name, err)
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	from, into, err := flags.levels(d)
+	from, into, err := flags.levels(ctx, a, d)
 	if err != nil {
 		return m, err
 	}
@@ -138,7 +138,7 @@ func adviseChildren(err error) error {
 }
 
 // levels are where the images are in the chain.
-func (f *mergeFlags) levels(d *vhd.Disk) (from, into int, err error) {
+func (f *mergeFlags) levels(ctx context.Context, a *app, d *vhd.Disk) (from, into int, err error) {
 	if from, err = level(d, f.from); err != nil {
 		return 0, 0, inOption("--from", f.from, adviseDone(d, f.from, err))
 	}
@@ -151,12 +151,32 @@ func (f *mergeFlags) levels(d *vhd.Disk) (from, into int, err error) {
 	names := chainNames(d)
 	switch {
 	case into >= len(names):
-		return 0, 0, hintedError{fmt.Errorf("%s: it has no parent that it could be folded into", names[from]),
-			"name the child: what it holds goes to its parent"}
+		return 0, 0, hintedError{fmt.Errorf("%s: it has no parent that it could be folded into", names[from]), hintChild(ctx, a, names, from)}
 	case into <= from:
 		return 0, 0, usageErrorf("%s is not below %s", names[into], names[from])
 	}
 	return from, into, nil
+}
+
+// hintChild is the command that folds a child of the chain's last image into it, if one is known.
+func hintChild(ctx context.Context, a *app, names []string, from int) string {
+	const name = "name the child, of which the content goes to its parent"
+	if from > 0 {
+		return name + ": vhd merge --from " + quote(names[from-1]) + " " + quote(names[0])
+	}
+	children, err := childrenBeside(ctx, a, names[from])
+	switch {
+	case err != nil || len(children) == 0:
+		return "name the child: what it holds goes to its parent"
+	case len(children) == 1:
+		return name + ": vhd merge " + quote(children[0])
+	}
+	needs := "needs"
+	if len(children) > 2 {
+		needs = "need"
+	}
+	return fmt.Sprintf("%s: vhd merge --to NEW.vhd %s makes an image of both, as %s %s %s as it is",
+		name, quote(children[0]), someOf(children[1:]), needs, names[from])
 }
 
 var errNoSuchImage = errors.New("no image of the chain is called so")

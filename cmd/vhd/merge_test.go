@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -77,4 +78,17 @@ func TestMergeSaysWhichFileItCanNotLookInto(t *testing.T) {
 	require.NoError(t, os.Chmod("secret", 0))
 	require.Contains(t, refuse(t, "merge", "leaf.vhd"), "secret: can't tell whether there is another child: permission denied\n"+
 		"hint: merge into an image above it, or say --force if that file is no child that anybody needs\n")
+}
+
+func TestMergeOfAnImageWithoutParentNamesItsChild(t *testing.T) {
+	enter(t)
+	testChain(t)
+	hint := func(args ...string) string {
+		_, hint, _ := strings.Cut(refuse(t, append([]string{"merge"}, args...)...), "it could be folded into\nhint: ")
+		return hint
+	}
+	require.Equal(t, "name the child, of which the content goes to its parent: vhd merge leaf.vhd\n", hint("base.vhd"))
+	require.Equal(t, "name the child, of which the content goes to its parent: vhd merge --from leaf.vhd leaf.vhd\n", hint("--from", "base.vhd", "leaf.vhd"))
+	require.NoError(t, os.Remove("leaf.vhd"))
+	require.Equal(t, "name the child: what it holds goes to its parent\n", hint("base.vhd"))
 }

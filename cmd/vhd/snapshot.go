@@ -73,7 +73,17 @@ func snapshotFile(a *app, flags *snapshotFlags, name, to string) (s snapshotted,
 	} else {
 		err = d.Snapshot(to, create)
 	}
-	return snapshotted{flags.outcomeOf(to), vhd.Differencing.String(), d.Size(), name, chain}, adviseNew(to, err)
+	return snapshotted{flags.outcomeOf(to), vhd.Differencing.String(), d.Size(), name, chain}, adviseNew(to, adviseDeep(chain[1:], err))
+}
+
+// adviseDeep adds to the error of a chain that can have no image more what makes it shorter: the first and
+// the last image stay.
+func adviseDeep(chain []string, err error) error {
+	if !errors.Is(err, vhd.ErrChainTooDeep) || len(chain) < 4 {
+		return err
+	}
+	return hintedError{err, "fold some of them, which makes the chain shorter: vhd merge --from " + quote(chain[1]) +
+		" --into " + quote(chain[len(chain)-2]) + " " + quote(chain[0])}
 }
 
 // String is all in a sentence.

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-vhd/vhd"
 	"github.com/go-vhd/vhd/internal/vhdtest"
 )
 
@@ -35,4 +38,22 @@ func TestSnapshotRefusesWhatItCanNotDo(t *testing.T) {
 	for _, flag := range []string{"--dry-run", "-q"} {
 		require.Contains(t, refuse(t, "snapshot", flag, "leaf.vhd", "none/new.vhd"), "none/new.vhd: there is no directory none\nhint: mkdir -p none\n")
 	}
+}
+
+func TestASnapshotOfTheDeepestChainTellsHowToMakeItShorter(t *testing.T) {
+	enter(t)
+	image := testBase()
+	image.WriteFile(t, "0.vhd")
+	for i := 1; i < vhd.DefaultMaxDepth; i++ {
+		image = vhdtest.NewChild(image, fmt.Sprintf("%d.vhd", i-1))
+		image.ID = [16]byte{1, byte(i)}
+		image.WriteFile(t, fmt.Sprintf("%d.vhd", i))
+	}
+	const shorter = "vhd merge --from 254.vhd --into 1.vhd 255.vhd"
+	const want = "vhd: new.vhd: chain of parents is too deep: more than 256 images\nhint: fold some of them, which makes the chain shorter: " + shorter + "\n"
+	require.Equal(t, want, refuse(t, "snapshot", "255.vhd", "new.vhd"))
+	require.Equal(t, want, refuse(t, "snapshot", "--dry-run", "255.vhd", "new.vhd"))
+	require.Equal(t, want, refuse(t, "create", "-b", "255.vhd", "new.vhd"))
+	succeed(t, append(strings.Fields(shorter)[1:], "-q")...)
+	succeed(t, "snapshot", "-q", "255.vhd", "new.vhd")
 }

@@ -245,7 +245,7 @@ hint: mkdir -p none
 hint: make raw content of it first: vhd export base.vhd OUT.raw
 `},
 	{"merge base.vhd", exitError, `vhd: base.vhd: it has no parent that it could be folded into
-hint: name the child: what it holds goes to its parent
+hint: name the child, of which the content goes to its parent: vhd merge --to NEW.vhd alice.vhd makes an image of both, as bob.vhd needs base.vhd as it is
 `},
 	{"merge --into bob.vhd alice.vhd", exitError, `vhd: --into bob.vhd: no image of the chain is called so
 hint: the chain is alice.vhd, base.vhd
