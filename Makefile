@@ -38,8 +38,10 @@ man: ## Write the manual pages: man/
 pictures: ## Draw the pictures of the documents anew, with chromium: docs/*.svg, docs/report.png
 	$(GO) test ./cmd/vhd -count 1 -run '^TestPicturesOfTheDocuments' -draw-pictures
 
-# Tests in which more than one does something at a time: the race detector is for them. make race has all.
-TOGETHER := Beside|Meanwhile|While|Readers|Writers|Goroutine|AnyTwo|Together|SameTime|Close|Ends|Share|Snapshot|AllWho|Waited|OnItsWay|AnyExport|IsImported|AReaderNever|IsReadRight|IsEnded|Compare|Diff|Progress|Interrupt|Stop|LeftBy|Terminal
+# Tests in which more than one does something at a time, of the package and of the command: the race detector is for
+# them. make race has all.
+TOGETHER := Beside|Meanwhile|While|Readers|Writers|Goroutine|AnyTwo|Together|SameTime|Close|Ends|Share|Snapshot|AllWho|Waited|OnItsWay|AnyExport|AReaderNever|IsReadRight|IsEnded
+COMMAND := Compare|Diff|Progress|Interrupt|Stop|LeftBy|Terminal
 # Tests of the order of writes, and others that have nothing to do with how many bits a number has.
 ORDER := Crash|P[1-4]|Fault|Power|Kill|Mistake|OthersRead|Kernel
 
@@ -52,7 +54,8 @@ test-all:
 	$(GO) test -timeout 30m ./...
 
 test-race:
-	$(if $(RACE),$(GO) test -race -short -timeout 30m -run '$(TOGETHER)' -skip '$(ORDER)|Repair' . ./cmd/vhd,@echo "not with the race detector: it needs a C compiler")
+	$(if $(RACE),$(GO) test -race -short -timeout 30m -run '$(TOGETHER)' -skip '$(ORDER)|Repair' .,@echo "not with the race detector: it needs a C compiler")
+	$(if $(RACE),$(GO) test -race -short -timeout 30m -run '$(COMMAND)' ./cmd/vhd)
 	$(if $(RACE),$(GO) test -race -short -timeout 30m ./internal/... ./cmd/vhd/internal/...)
 
 test-386:

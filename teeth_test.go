@@ -127,10 +127,10 @@ var mistakes = []mistake{
 		if err := c.show(); err != nil {
 			return err
 		}
-		if err := m.setID(id); err != nil {
+		if err := w.setID(id); err != nil {
 			return c.disk.breakDown(err) // which of the two headers is right has to be found out
 		}`, `
-		if err := m.setID(id); err != nil {
+		if err := w.setID(id); err != nil {
 			return c.disk.breakDown(err)
 		}
 		if err := c.show(); err != nil {
