@@ -73,7 +73,7 @@ var (
 	// others have them as their parent, or may have: what could be one can't be read.
 	ErrOtherChildren = errors.New("another image has it as its parent")
 
-	// ErrNoSpace is in an error of an operation that is not begun, since the
+	// ErrNoSpace is in an error of an operation, or a step of one, that is not begun, since the
 	// file system says that it has too little room for it. Where it can't say, and
 	// elsewhere, a disk that is full shows as the operating system's error.
 	ErrNoSpace = errors.New("not enough space")

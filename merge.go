@@ -20,7 +20,7 @@ type MergeOptions struct {
 	Force bool
 
 	// DryRun does nothing but look whether a merge would be begun. The disk may be
-	// open for reading only. That others have an image open does not show.
+	// open for reading only. That others have an image open, or that it may not be written, does not show.
 	DryRun bool
 
 	// Progress, if it is set, is told now and then how many bytes of the disk are
@@ -40,7 +40,8 @@ type MergeOptions struct {
 //
 // Chain()[into] gets the size of Chain()[from]. Unless from is not 0 and nothing at all is to
 // be written to it, it and the images between the two get new identifiers: what else is their
-// child then fails to open instead of reading nonsense. So these images have to be writable.
+// child then fails to open instead of reading nonsense. So all from Chain()[from] on have to be
+// writable then, and the image above it always.
 // For such children, and those of Chain()[from], the
 // directories that the images are in are searched first; if there are any, and
 // Force is not set, nothing is changed, and the error matches ErrOtherChildren.
@@ -165,11 +166,11 @@ func (m *merge) leave(err error) error {
 		err = joined(err, m.renewReceiver()) // which none of the merged images names then, wherever its file lives on
 	}
 	err = joined(err, m.closeReceiver())
-	if merged == nil { // the one image that can name it reads as before, and remembers this
-		recorded = m.modified
-	}
-	if merged != nil || !m.mixed { // else the image above is not what it was, which this tells
+	switch {
+	case merged != nil:
 		m.disk.setModified(m.disk.served(m.into), recorded)
+	case !m.mixed: // the one image that can name it reads as before, and remembers this
+		m.disk.setModified(m.disk.served(m.into), m.modified)
 	}
 	return joined(err, m.remove(merged))
 }
@@ -228,14 +229,15 @@ func (m *merge) closeReceiver() error {
 // fill writes to the receiving image what it is to hold.
 func (m *merge) fill(ctx context.Context) error {
 	n, err := m.plan(ctx)
-	if err == nil {
-		err = m.check()
-	}
 	if err != nil {
 		return err
 	}
 	resized := m.size != m.receiver.Size()
-	if n > 0 || resized || m.writes != nil { // what is written to the leaf meanwhile comes too
+	changes := n > 0 || resized || m.writes != nil // what is written to the leaf meanwhile comes too
+	if err := m.check(changes); err != nil {
+		return err
+	}
+	if changes {
 		err = m.renewAll()
 	}
 	if err == nil && resized {
@@ -265,11 +267,12 @@ func (m *merge) look(ctx context.Context) error {
 	if _, err := m.plan(ctx); err != nil {
 		return err
 	}
-	return m.check()
+	return m.check(true)
 }
 
-// check is why the merge could not come to its end: better now than when all is copied.
-func (m *merge) check() error {
+// check is why the merge could not come to its end: better now than when all is copied. Changes
+// says that the receiving image will read as something else.
+func (m *merge) check(changes bool) error {
 	d := m.disk
 	r := &resizing{disk: m.receiver.Disk, from: m.receiver.Size(), to: m.size}
 	if r.from != r.to {
@@ -289,17 +292,21 @@ func (m *merge) check() error {
 			return err
 		}
 	}
-	return m.checkWritable()
+	last := m.depthOf(m.from) - 1
+	if changes {
+		last = m.depthOf(m.into) - 1
+	}
+	return m.checkWritable(last)
 }
 
-// checkWritable is why the images can't be written that have to be, down to the one above the
-// receiving one: others may have them open. The lock of depths is held.
-func (m *merge) checkWritable() error {
+// checkWritable is why the images can't be written that have to be, from the one above the merged ones
+// down to a depth: others may have them open. The lock of depths is held.
+func (m *merge) checkWritable(last int) error {
 	if m.opts.DryRun {
 		return nil
 	}
 	d := m.disk
-	for depth := max(m.depthOf(m.from)-1, 1); depth < m.depthOf(m.into); depth++ {
+	for depth := max(m.depthOf(m.from)-1, 1); depth <= last; depth++ {
 		if err := d.changeLower(depth, func(*lowerWriter) error { return nil }); err != nil {
 			return err
 		}
@@ -367,18 +374,6 @@ func (m *merge) changeAbove(number int32, do func(c *headerChange) error) error 
 		return d.changeHeader(do)
 	}
 	return d.changeLower(depth, func(w *lowerWriter) error { return w.changeHeader(do) })
-}
-
-// setID makes id the image's identifier.
-func (w *lowerWriter) setID(id uuid.UUID) error {
-	w.syncs.syncMu.Lock()
-	defer w.syncs.syncMu.Unlock()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.flush(heldLock{}); err != nil {
-		return err
-	}
-	return w.replaceID(id)
 }
 
 // resize gives the receiving image the size of the topmost one that is merged. What

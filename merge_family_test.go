@@ -3,6 +3,7 @@ package vhd_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -87,5 +88,37 @@ func TestEveryFaultOfAMergeHidesTheImagesBetweenFromTheirOtherChildren(t *testin
 			require.True(t, seen[4], "before it all read")
 			require.Greater(t, len(seen), 2, "one after the other is lost: %v", seen)
 		})
+	}
+}
+
+// Only images that get another identifier have to be writable: that is found out before anything changes.
+func TestAMergeThatCanNotWriteAnImageBetweenChangesNothing(t *testing.T) {
+	for _, empty := range []bool{true, false} {
+		mem := vhdtest.NewMemFS()
+		opts := vhd.Options{FS: mem}
+		content := newLine(t, opts, "base.vhd")
+		for _, image := range [][2]string{{"low.vhd", "base.vhd"}, {"middle.vhd", "low.vhd"}, {"leaf.vhd", "middle.vhd"}} {
+			require.NoError(t, createAndFill(image[0], vhd.CreateOptions{Options: opts, Parent: image[1]}, func(d *vhd.Disk) error {
+				if empty {
+					return nil
+				}
+				_, err := d.WriteAt(content[:512], 512)
+				copy(content[512:], content[:512])
+				return err
+			}))
+		}
+		require.NoError(t, mem.Chmod("low.vhd", 0o400))
+		disk := openLine(t, "leaf.vhd", opts)
+		err := disk.Merge(t.Context(), 1, 3, vhd.MergeOptions{})
+		if empty {
+			require.NoError(t, err)
+			require.Equal(t, []string{"leaf.vhd", "base.vhd"}, namesOf(disk))
+		} else {
+			require.ErrorIs(t, err, fs.ErrPermission)
+			require.Equal(t, []string{"leaf.vhd", "middle.vhd", "low.vhd", "base.vhd"}, namesOf(disk))
+			require.NoError(t, mem.Chmod("low.vhd", 0o600))
+			require.NoError(t, disk.Merge(t.Context(), 1, 3, vhd.MergeOptions{}))
+		}
+		requireSameBytes(t, content, readAll(t, disk, lineSize), 0)
 	}
 }

@@ -2,6 +2,8 @@ package vhd
 
 import (
 	"errors"
+
+	"github.com/google/uuid"
 )
 
 // lowerWriter writes an image of the chain that is not the leaf, as the leaf of a
@@ -113,4 +115,16 @@ func (w *lowerWriter) close() error {
 		err = joined(err, w.upper.breakDown(lockErr))
 	}
 	return inFile(w.layer.img.name, joined(err, closeFile(file)))
+}
+
+// setID makes id the image's identifier.
+func (w *lowerWriter) setID(id uuid.UUID) error {
+	w.syncs.syncMu.Lock()
+	defer w.syncs.syncMu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.flush(heldLock{}); err != nil {
+		return err
+	}
+	return w.replaceID(id)
 }

@@ -77,14 +77,18 @@ func noSuchCommand(root *cobra.Command, verb string) error {
 func flattening(root *cobra.Command, verb string) []string {
 	words := wordsTyped(root)
 	at := slices.Index(words, verb)
-	files := words[at+1:]
-	if len(files) == 0 {
-		files = []string{"FILE"}
+	if at < 0 { // as the words do not stand
+		return nil
 	}
-	if len(files) == 1 {
-		files = append(slices.Clone(files), "NEW.vhd")
+	behind := slices.Clone(words[at+1:])
+	nfiles := 0
+	for _, word := range behind {
+		if !strings.HasPrefix(word, "-") {
+			nfiles++
+		}
 	}
-	return slices.Concat(words[:at], []string{"export", "-O", "dynamic"}, files)
+	behind = append(behind, []string{"FILE", "NEW.vhd"}[min(nfiles, 2):]...)
+	return slices.Concat(words[:at], []string{"export", "-O", "dynamic"}, behind)
 }
 
 // hasFlagsOfVerb says whether all flags of a command line are known to its verb.
@@ -133,7 +137,7 @@ func withoutVerb(root *cobra.Command, args []string) error {
 	root.InitDefaultVersionFlag()
 	verb, _, err := root.Find(args)
 	if err != nil || verb != root {
-		return nil
+		return nil //nolint:nilerr // cobra tells it
 	}
 	for i := 0; i < len(args) && args[i] != "--"; i++ {
 		switch arg := args[i]; {

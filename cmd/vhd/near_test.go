@@ -55,6 +55,7 @@ func TestAGuessIsNearWhatWasTyped(t *testing.T) {
 		{"map --htm x.html s1.vhd", "vhd map: unknown flag: --htm; is it --html?", "vhd map --html x.html s1.vhd; vhd map --help tells more"},
 		{"flatten s.vhd", `vhd: there is no command "flatten"; is it export?`, "vhd export -O dynamic s.vhd NEW.vhd; vhd --help tells more"},
 		{"flatten s.vhd flat.vhd", `vhd: there is no command "flatten"; is it export?`, "vhd export -O dynamic s.vhd flat.vhd; vhd --help tells more"},
+		{"flatten -q s.vhd", `vhd: there is no command "flatten"; is it export?`, "vhd export -O dynamic -q s.vhd NEW.vhd; vhd --help tells more"},
 		{"--root . flatten s.vhd", `vhd: there is no command "flatten"; is it export?`, "vhd --root . export -O dynamic s.vhd NEW.vhd; vhd --help tells more"},
 		{"flatten", `vhd: there is no command "flatten"; is it export?`, "vhd export -O dynamic FILE NEW.vhd; vhd --help tells more"},
 		{"flatten --nonsense s.vhd", `vhd: there is no command "flatten"; is it export?`, "vhd --help tells more"},
