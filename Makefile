@@ -59,7 +59,7 @@ test-race:
 	$(if $(RACE),$(GO) test -race -short -timeout 30m ./internal/... ./cmd/vhd/internal/...)
 
 test-386:
-	$(if $(I386),GOARCH=386 $(GO) test -short -timeout 30m -skip '$(ORDER)|AnyTwo|Beside|Example' ./...,@echo "not as a 32-bit program: this machine runs none")
+	$(if $(I386),GOARCH=386 $(GO) test -short -timeout 30m -skip '$(ORDER)|AnyTwo|Beside|Example' . ./internal/... ./cmd/vhd/internal/...,@echo "not as a 32-bit program: this machine runs none")
 
 .PHONY: race
 race: ## Run all tests with the race detector, the slow parts too
