@@ -365,3 +365,16 @@ func TestAPlanOfAnImportSaysWhatAnImportWould(t *testing.T) {
 type panickingReader struct{}
 
 func (panickingReader) ReadAt([]byte, int64) (int, error) { panic("it is not read") }
+
+func TestAPlanOfAnImportTellsHowFarItIsToTheEnd(t *testing.T) {
+	const size = 5 << 20
+	var told []int64
+	create := vhd.CreateOptions{Options: vhd.Options{FS: vhdtest.NewMemFS()}, Size: size}
+	_, err := vhd.PlanImport(t.Context(), "x.vhd", create, bytes.NewReader(make([]byte, size)), size, vhd.ImportOptions{Progress: func(done, total int64) {
+		require.EqualValues(t, size, total)
+		told = append(told, done)
+	}})
+	require.NoError(t, err)
+	require.IsIncreasing(t, told)
+	require.EqualValues(t, size, told[len(told)-1])
+}

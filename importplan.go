@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // PlanImport is how many bytes the file called name will have that [Create] makes with these
@@ -51,7 +52,7 @@ func (p *importPlan) run(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return p.fits()
+	return p.fits(dir)
 }
 
 // read finds out which blocks there will be.
@@ -67,15 +68,16 @@ func (p *importPlan) read(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if p.progress != nil {
-			p.progress(off, p.size)
-		}
 		var err error
-		if pieces, err = appendData(pieces[:0], p.from, off, min(off+windowSize, p.size), unit, buf); err != nil {
+		end := min(off+windowSize, p.size)
+		if pieces, err = appendData(pieces[:0], p.from, off, end, unit, buf); err != nil {
 			return err
 		}
 		for _, e := range pieces {
 			p.add(e)
+		}
+		if p.progress != nil {
+			p.progress(end, p.size)
 		}
 	}
 	return nil
@@ -88,8 +90,8 @@ func (p *importPlan) add(e Extent) {
 	p.counted = end
 }
 
-// fits is how large the file will be, or why there is no room for it.
-func (p *importPlan) fits() (n int64, err error) {
+// fits is how large the file will be, or why there is no room for it in the directory.
+func (p *importPlan) fits(dir directory) (n int64, err error) {
 	l, err := p.image.layout()
 	if err != nil {
 		return 0, err
@@ -101,8 +103,22 @@ func (p *importPlan) fits() (n int64, err error) {
 		n = l.footerOff(p.nblocks) + footerSize
 		takes = l.tableEnd + p.nblocks*l.blocks.blockBytes() + footerSize
 	}
-	if f, ok := p.from.(*os.File); ok && (sharesData(f) || packsData(f)) {
-		return n, nil // nobody knows how little room it takes there
+	if p.mayTakeLess(dir) {
+		return n, nil
 	}
 	return n, p.opts.checkRoom(p.name, takes)
+}
+
+// mayTakeLess says that nobody knows how little room the content takes in the directory.
+func (p *importPlan) mayTakeLess(dir directory) bool {
+	if p.opts.FS != nil {
+		return false
+	}
+	f, err := os.Open(filepath.FromSlash(dir.dir))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }() // read-only
+	_, isFile := p.from.(*os.File)
+	return packsData(f) || isFile && sharesData(f)
 }
